@@ -1,0 +1,389 @@
+//! What may be typed. Does nothing: [`crate::config`] gives it its meaning.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::Styles;
+use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+const ABOUT: &str = "Fetch many URLs at once: a list in, whole files out.";
+
+const LONG_ABOUT: &str = "Fetch many URLs at once: a list in, whole files out.
+
+Reads URLs from files, standard input or a named pipe, keeps many transfers in flight, and leaves under each final \
+name either a whole file or nothing. One result per URL is printed on standard output; everything else goes to \
+standard error.";
+
+const AFTER_HELP: &str = "\
+Exit status: 0 all fetched or skipped, 1 some failed, 2 wrong usage or unreadable INPUT, 3 this machine stopped the \
+run (directory, disk, descriptors), 130/143 interrupted.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "fetchmany", about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(disable_version_flag = true, max_term_width = 100)]
+pub struct Args {
+    /// URLs, files of URLs, or - for standard input
+    ///
+    /// An INPUT that contains :// is a URL; - is standard input; anything else is a file with one URL on each line (a
+    /// named pipe is read to its end). After a TAB a line may give the output name. Blank lines and lines that begin
+    /// with # are skipped. Without INPUT, URLs are read from standard input unless that is a terminal.
+    #[arg(value_name = "INPUT", help_heading = "Input")]
+    pub inputs: Vec<OsString>,
+
+    /// Serve URLs written to the named pipe PATH until stopped
+    ///
+    /// The pipe is made, readable and writable by its owner alone, when it does not exist. Writers come and go; each
+    /// line is one URL. Lines of up to 4096 bytes stay whole when several writers write at once. The first SIGTERM lets
+    /// running transfers finish.
+    #[arg(long, value_name = "PATH", conflicts_with = "inputs", help_heading = "Input")]
+    pub fifo: Option<PathBuf>,
+
+    /// Directory for the files; made when missing
+    #[arg(short = 'd', long, value_name = "DIR", default_value = ".", help_heading = "Output")]
+    pub output_dir: PathBuf,
+
+    /// Name of each file below the output directory; - for standard output
+    ///
+    /// Placeholders: {name} last component of the URL's path, {stem} and {ext} its two parts (the extension with its
+    /// dot), {host}, {port}, {path} the path with its directories, {line} the line number, {hash} a hash of the URL;
+    /// {{ and }} for braces. With - each body is written to standard output whole, one after another, and result
+    /// lines go to standard error.
+    #[arg(short = 'o', long, value_name = "TEMPLATE", help_heading = "Output")]
+    pub output: Option<String>,
+
+    /// Files in directories as on the server, the same as -o '{host}/{path}'
+    #[arg(long, conflicts_with_all = ["output", "discard"], help_heading = "Output")]
+    pub tree: bool,
+
+    /// Fetch everything, keep nothing
+    #[arg(long, conflicts_with = "output", help_heading = "Output")]
+    pub discard: bool,
+
+    /// What to do about a file that is already there
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = IfExists::Skip, help_heading = "Output")]
+    pub if_exists: IfExists,
+
+    /// Do not set files' times to the server's Last-Modified
+    #[arg(long, help_heading = "Output")]
+    pub no_remote_time: bool,
+
+    /// Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024)
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Output")]
+    pub max_filesize: Option<u64>,
+
+    /// Transfers at once
+    #[arg(short = 'j', long, value_name = "N", default_value = "50", value_parser = jobs, help_heading = "How many")]
+    pub jobs: usize,
+
+    /// Attempts after a failure that may pass
+    ///
+    /// Tried again are failures to resolve, to connect and to shake hands, deadlines, broken connections and bodies, and
+    /// the statuses 408, 425, 429, 500, 502, 503, 504 and 520 to 524.
+    #[arg(long, value_name = "N", default_value = "4", help_heading = "Trying")]
+    pub retry: u32,
+
+    /// Fixed delay between attempts; without it one second, doubled each time, with jitter
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Trying")]
+    pub retry_delay: Option<Duration>,
+
+    /// Limit for name lookup, connection and TLS handshake
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = limit, help_heading = "Trying")]
+    pub connect_timeout: Duration,
+
+    /// Give up on a transfer after so long without an answer or a byte
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = limit, help_heading = "Trying")]
+    pub stall_timeout: Duration,
+
+    /// Limit for one attempt
+    #[arg(short = 'm', long, value_name = "SECONDS", value_parser = limit, help_heading = "Trying")]
+    pub max_time: Option<Duration>,
+
+    /// Add a request header, "Name: value"; "Name:" removes one
+    #[arg(short = 'H', long = "header", value_name = "HEADER", action = ArgAction::Append, help_heading = "Request")]
+    pub headers: Vec<String>,
+
+    /// User-Agent to send
+    #[arg(short = 'A', long, value_name = "TEXT", help_heading = "Request")]
+    pub user_agent: Option<String>,
+
+    /// Basic authentication for every server; what a URL itself names comes first
+    #[arg(short = 'u', long, value_name = "USER:PASSWORD", help_heading = "Request")]
+    pub user: Option<String>,
+
+    /// Use this proxy, in curl's syntax: [scheme://]host[:port]
+    #[arg(short = 'x', long, value_name = "PROXY", help_heading = "Request")]
+    pub proxy: Option<String>,
+
+    /// Do not verify certificates
+    #[arg(short = 'k', long, help_heading = "Request")]
+    pub insecure: bool,
+
+    /// Trust the certificate authorities in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE", help_heading = "Request")]
+    pub cacert: Option<PathBuf>,
+
+    /// Use this address for a host and port: HOST:PORT:ADDRESS
+    #[arg(long, value_name = "HOST:PORT:ADDRESS", action = ArgAction::Append, value_parser = resolve, help_heading = "Request")]
+    pub resolve: Vec<String>,
+
+    /// HTTP/1.1 only
+    #[arg(long = "http1.1", conflicts_with = "http2", help_heading = "Request")]
+    pub http1_1: bool,
+
+    /// HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it
+    #[arg(long = "http2", help_heading = "Request")]
+    pub http2: bool,
+
+    /// Ask for compressed bodies and store them decoded
+    #[arg(long, help_heading = "Request")]
+    pub compressed: bool,
+
+    /// Redirects to follow
+    #[arg(long, value_name = "N", default_value = "10", help_heading = "Request")]
+    pub max_redirs: u32,
+
+    /// IPv4 only
+    #[arg(short = '4', long, conflicts_with = "ipv6", help_heading = "Request")]
+    pub ipv4: bool,
+
+    /// IPv6 only
+    #[arg(short = '6', long, help_heading = "Request")]
+    pub ipv6: bool,
+
+    /// Send HEAD requests: check links, fetch nothing
+    #[arg(short = 'I', long, conflicts_with_all = ["output", "tree"], help_heading = "Request")]
+    pub head: bool,
+
+    /// Print one JSON object per URL instead of lines for people
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+
+    /// Write the JSON results to FILE as well
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub results: Option<PathBuf>,
+
+    /// Write the input lines that failed to FILE, to be used as input again
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub failed: Option<PathBuf>,
+
+    /// No results and no progress, failures on standard error; twice: nothing at all
+    #[arg(short = 'q', long, action = ArgAction::Count, help_heading = "Results")]
+    pub quiet: u8,
+
+    /// Say more
+    #[arg(short = 'v', long, action = ArgAction::Count, conflicts_with = "quiet", help_heading = "Results")]
+    pub verbose: u8,
+
+    /// How progress is shown on standard error
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto, help_heading = "Results")]
+    pub progress: Progress,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, help_heading = "Results")]
+    pub color: Color,
+
+    /// Print the version and those of the libraries
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Set-up")]
+    version: Option<bool>,
+
+    /// Print the manual page or a completion script
+    #[arg(long, value_name = "WHAT", value_enum, hide = true, exclusive = true)]
+    pub generate: Option<Generate>,
+}
+
+/// `--if-exists`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IfExists {
+    /// Leave it, fetch nothing
+    Skip,
+    /// Replace it by the new file once that is whole
+    Overwrite,
+    /// Keep both: the new one becomes name.1.ext
+    Rename,
+    /// Leave it, count a failure
+    Fail,
+}
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Bars on a terminal, else plain
+    Auto,
+    /// Bars
+    Bars,
+    /// A line every ten seconds
+    Plain,
+    /// None
+    Off,
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// `--generate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Generate {
+    /// The manual page, in roff
+    Man,
+    /// Completions for bash
+    CompleteBash,
+    /// Completions for zsh
+    CompleteZsh,
+    /// Completions for fish
+    CompleteFish,
+}
+
+/// Reads the command line; prints help, version or a usage error and exits when that is what it asks for.
+/// `libraries` goes into `--version`.
+pub fn parse(libraries: &str) -> Args {
+    let version = format!("{} ({libraries})", env!("CARGO_PKG_VERSION"));
+    let matches = command().version(version).get_matches();
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The definition that help, manual page and completions are made from.
+pub fn command() -> Command {
+    Args::command().styles(Styles::plain()).version(env!("CARGO_PKG_VERSION"))
+}
+
+/// Prints a usage error the way clap does and exits.
+pub fn usage_error(message: &str) -> ! {
+    command().error(clap::error::ErrorKind::MissingRequiredArgument, message).exit()
+}
+
+/// curl's sizes: `10`, `10k`, `1.5M`.
+fn size(text: &str) -> Result<u64, String> {
+    let split = text.len() - text.chars().last().filter(char::is_ascii_alphabetic).map_or(0, char::len_utf8);
+    let (number, suffix) = text.split_at(split);
+    let unit: f64 = match suffix {
+        "" | "b" | "B" => 1.0,
+        "k" | "K" => 1024.0,
+        "m" | "M" => 1024.0 * 1024.0,
+        "g" | "G" => 1024.0 * 1024.0 * 1024.0,
+        "t" | "T" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return Err("a size is a number with an optional k, M, G or T".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number >= 0.0 && number * unit < 9e18 && number.is_finite() => Ok((number * unit) as u64),
+        _ => Err("a size is a number with an optional k, M, G or T".into()),
+    }
+}
+
+/// curl's times: seconds, with a fraction if need be.
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| *seconds <= 3e9)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a time is a number of seconds, such as 10 or 2.5".into())
+}
+
+/// A deadline: a time above zero.
+fn limit(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        limit if limit < Duration::from_millis(1) => Err("a limit is at least 0.001 seconds".into()),
+        limit => Ok(limit),
+    }
+}
+
+/// 1 to 65535, curl's bound.
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(jobs @ 1..=65_535) => Ok(jobs),
+        _ => Err("the number of transfers is from 1 to 65535".into()),
+    }
+}
+
+/// `[+]HOST:PORT:ADDRESS[,ADDRESS]…`.
+fn resolve(text: &str) -> Result<String, String> {
+    let wrong = || "it has the form HOST:PORT:ADDRESS".to_owned();
+    let mut parts = text.splitn(3, ':');
+    let (Some(host), Some(port), Some(addresses)) = (parts.next(), parts.next(), parts.next()) else { return Err(wrong()) };
+    let is_address = |address: &str| address.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    if host.trim_start_matches('+').is_empty() || port.parse::<u16>().is_err() || !addresses.split(',').all(is_address) {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_curls() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("10", Some(10)),
+            ("10k", Some(10_240)),
+            ("1.5M", Some(1_572_864)),
+            ("2G", Some(2_147_483_648)),
+            ("1T", Some(1_099_511_627_776)),
+            ("", None),
+            ("k", None),
+            ("-1", None),
+            ("1e30", None),
+            ("nan", None),
+            ("10x", None),
+            ("10 é", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds() {
+        for (text, time) in [
+            ("10", Some(10_000)),
+            ("0.5", Some(500)),
+            ("0", None),
+            ("-1", None),
+            ("1e400", None),
+            ("inf", None),
+            ("soon", None),
+        ] {
+            assert_eq!(limit(text).ok(), time.map(Duration::from_millis), "{text:?}");
+        }
+        assert_eq!(seconds("0").ok(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn fixed_addresses_are_checked() {
+        for (text, good) in [
+            ("example.com:443:127.0.0.1", true),
+            ("example.com:443:127.0.0.1,127.0.0.2", true),
+            ("example.com:443:[::1]", true),
+            ("example.com:443:::1", true),
+            ("+example.com:80:127.0.0.1", true),
+            ("example.com", false),
+            ("example.com:443", false),
+            ("example.com:https:127.0.0.1", false),
+            ("example.com:443:localhost", false),
+            (":443:127.0.0.1", false),
+        ] {
+            assert_eq!(resolve(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn job_counts_are_bounded() {
+        for (text, good) in [("0", false), ("1", true), ("65535", true), ("65536", false), ("1e9", false), ("-5", false)] {
+            assert_eq!(jobs(text).is_ok(), good, "{text}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What was typed becomes what is meant: defaults, conflicts, and the options of each room.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use crate::cli::{self, Args};
+use crate::engine::{self, Coding, Family, Http, Method, Request, Verify};
+use crate::job::Credentials;
+use crate::report;
+use crate::schedule;
+use crate::sink;
+use crate::source;
+
+/// Names that a daemon remembers: the most recent ones.
+const DAEMON_NAMES: usize = 1_000_000;
+
+/// The run, ready to be opened.
+pub struct Config {
+    /// Where jobs come from.
+    pub source: source::Options,
+    /// Where bodies land.
+    pub sink: sink::Options,
+    /// What runs when.
+    pub schedule: schedule::Options,
+    /// How transfers run.
+    pub engine: engine::Options,
+    /// What is told.
+    pub report: report::Options,
+    /// List or daemon.
+    pub kind: Kind,
+}
+
+/// What ends the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The end of the list.
+    List,
+    /// A signal.
+    Daemon,
+}
+
+impl Config {
+    /// The meaning of `args` in this environment. An error names the option or the file.
+    pub fn new(args: Args) -> anyhow::Result<Config> {
+        let kind = if args.fifo.is_some() { Kind::Daemon } else { Kind::List };
+        let target = target(&args)?;
+        let stream = if matches!(target, sink::Target::Stdout) { report::Stream::Stderr } else { report::Stream::Stdout };
+        if args.json && stream == report::Stream::Stderr {
+            bail!("--json and -o - both write to standard output: use --results FILE");
+        }
+        Ok(Config {
+            source: source::Options { inputs: inputs(&args) },
+            sink: sink::Options {
+                target,
+                if_exists: match args.if_exists {
+                    cli::IfExists::Skip => sink::IfExists::Skip,
+                    cli::IfExists::Overwrite => sink::IfExists::Overwrite,
+                    cli::IfExists::Rename => sink::IfExists::Rename,
+                    cli::IfExists::Fail => sink::IfExists::Fail,
+                },
+                remote_time: !args.no_remote_time,
+                max_filesize: args.max_filesize,
+                names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
+            },
+            schedule: schedule::Options {
+                jobs: args.jobs,
+                retry: schedule::Retry { retries: args.retry, delay: args.retry_delay },
+                seed: fastrand::u64(..),
+            },
+            report: report::Options {
+                results: if args.json { report::Results::Json } else { report::Results::Human },
+                stream,
+                results_file: args.results.clone(),
+                failed_file: args.failed.clone(),
+                append: kind == Kind::Daemon,
+                progress: match args.progress {
+                    cli::Progress::Auto => report::ProgressStyle::Auto,
+                    cli::Progress::Bars => report::ProgressStyle::Bars,
+                    cli::Progress::Plain => report::ProgressStyle::Plain,
+                    cli::Progress::Off => report::ProgressStyle::Off,
+                },
+                color: match args.color {
+                    cli::Color::Auto => report::ColorChoice::Auto,
+                    cli::Color::Always => report::ColorChoice::Always,
+                    cli::Color::Never => report::ColorChoice::Never,
+                },
+                quiet: args.quiet,
+                verbose: args.verbose,
+            },
+            engine: engine::Options {
+                stall_timeout: args.stall_timeout,
+                max_time: args.max_time,
+                jobs: args.jobs,
+                fail_action: fail_action(),
+                request: request(args)?,
+            },
+            kind,
+        })
+    }
+}
+
+/// INPUTs as their form says; none: standard input unless a person sits there.
+fn inputs(args: &Args) -> Vec<source::Input> {
+    if let Some(fifo) = &args.fifo {
+        return vec![source::Input::Daemon(fifo.clone())];
+    }
+    if args.inputs.is_empty() {
+        if std::io::stdin().is_terminal() {
+            cli::usage_error("no INPUT: give URLs, a file of URLs, or - for standard input");
+        }
+        return vec![source::Input::Stdin];
+    }
+    args.inputs.iter().map(input).collect()
+}
+
+fn input(given: &OsString) -> source::Input {
+    if given == "-" {
+        return source::Input::Stdin;
+    }
+    match given.to_str() {
+        Some(text) if text.contains("://") => source::Input::Url(text.to_owned()),
+        _ => source::Input::Path(PathBuf::from(given)),
+    }
+}
+
+fn target(args: &Args) -> anyhow::Result<sink::Target> {
+    if args.discard || args.head {
+        return Ok(sink::Target::Discard);
+    }
+    let template = match &args.output {
+        Some(output) if output == "-" => return Ok(sink::Target::Stdout),
+        Some(output) => output,
+        None if args.tree => "{host}/{path}",
+        None => "{name}",
+    };
+    let template = sink::Template::parse(template).map_err(|error| anyhow::anyhow!("--output {template:?}: {error}"))?;
+    if args.output_dir.as_os_str().is_empty() {
+        bail!("--output-dir is empty");
+    }
+    Ok(sink::Target::Files { dir: args.output_dir.clone(), template })
+}
+
+fn request(args: Args) -> anyhow::Result<Request> {
+    for header in &args.headers {
+        check_text("--header", header)?;
+        if !header.contains([':', ';']) {
+            bail!("--header {header:?}: a header has the form \"Name: value\"");
+        }
+    }
+    for (option, value) in [("--user-agent", &args.user_agent), ("--proxy", &args.proxy), ("--user", &args.user)] {
+        if let Some(value) = value {
+            check_text(option, value)?;
+        }
+    }
+    if let Some(cacert) = &args.cacert {
+        std::fs::File::open(cacert).with_context(|| format!("--cacert {}", cacert.display()))?;
+    }
+    Ok(Request {
+        headers: args.headers,
+        user_agent: args.user_agent.unwrap_or_else(|| concat!("fetchmany/", env!("CARGO_PKG_VERSION")).to_owned()),
+        credentials: args.user.map(|user| {
+            let (user, password) = user.split_once(':').unwrap_or((&user, ""));
+            Credentials { user: user.to_owned(), password: password.to_owned() }
+        }),
+        proxy: args.proxy,
+        verify: if args.insecure { Verify::Nothing } else { Verify::Full },
+        cacert: args.cacert,
+        resolve: args.resolve,
+        http: match (args.http1_1, args.http2) {
+            (true, _) => Http::Http11,
+            (_, true) => Http::Http2,
+            _ => Http::Negotiated,
+        },
+        family: match (args.ipv4, args.ipv6) {
+            (true, _) => Family::V4,
+            (_, true) => Family::V6,
+            _ => Family::Any,
+        },
+        coding: if args.compressed { Coding::Decoded } else { Coding::AsSent },
+        method: if args.head { Method::Head } else { Method::Get },
+        max_redirs: args.max_redirs,
+        connect_timeout: args.connect_timeout,
+    })
+}
+
+/// libcurl sends option text as it is: a line break would begin a header of its own.
+fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
+    if value.as_bytes().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        bail!("{option}: control characters are not allowed");
+    }
+    Ok(())
+}
+
+/// `FETCHMANY_FAIL_ACTION=N` makes the n-th socket action fail, in debug builds, so that tests reach the recovery.
+fn fail_action() -> Option<u64> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    let text = std::env::var_os("FETCHMANY_FAIL_ACTION")?;
+    std::str::from_utf8(text.as_bytes()).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_are_told_apart_by_their_form() {
+        for (given, kind) in [
+            ("http://h/a", "url"),
+            ("ftp://h/a", "url"),
+            ("-", "stdin"),
+            ("list.txt", "path"),
+            ("./-", "path"),
+            ("/dev/fd/63", "path"),
+        ] {
+            let found = match input(&OsString::from(given)) {
+                source::Input::Url(_) => "url",
+                source::Input::Stdin => "stdin",
+                source::Input::Path(_) => "path",
+                source::Input::Daemon(_) => "daemon",
+            };
+            assert_eq!(found, kind, "{given}");
+        }
+    }
+
+    #[test]
+    fn text_that_would_break_out_of_a_header_is_refused() {
+        for (text, good) in [("X: y", true), ("X:\ty", true), ("X: y\r\nZ: a", false), ("X: \u{7f}", false), ("a\0b", false)] {
+            assert_eq!(check_text("--header", text).is_ok(), good, "{text:?}");
+        }
+    }
+}

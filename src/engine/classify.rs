@@ -1,0 +1,170 @@
+//! What libcurl's result and infos mean: one [`Failure`] for people and for the retry rules.
+
+use curl::multi::Easy2Handle;
+use curl_sys::CURLcode;
+
+use super::ffi;
+use super::transfer::Transfer;
+use crate::job::{ErrorClass, Failure};
+
+/// Everything the verdict depends on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Facts<'a> {
+    code: CURLcode,
+    /// Body bytes that came.
+    received: u64,
+    /// The last response was a redirect with a target.
+    redirected: bool,
+    /// A response's status came.
+    answered: bool,
+    /// The name was looked up.
+    resolved: bool,
+    /// The first connection stood, before TLS.
+    connected: bool,
+    /// The request went out at least once.
+    requested: bool,
+    /// `errno` of the last failed call.
+    os_errno: i64,
+    /// libcurl's own words.
+    message: &'a str,
+}
+
+/// The failure of a transfer that ended with `code`, which is not `CURLE_OK`.
+pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> Failure {
+    let transfer = easy.get_ref();
+    if let Some(error) = transfer.socket_error() {
+        return Failure::new(ErrorClass::Local, code_number(code), format!("open a socket: {error}")).passing();
+    }
+    let positive = |info| ffi::off(easy, info).unwrap_or(0) > 0;
+    classify(Facts {
+        code,
+        received: transfer.received(),
+        redirected: transfer.was_redirected(),
+        answered: transfer.status() != 0,
+        resolved: positive(ffi::Off::NamelookupTime),
+        connected: positive(ffi::Off::ConnectTime),
+        requested: transfer.is_connected(),
+        os_errno: ffi::long(easy, ffi::Long::OsErrno).unwrap_or(0),
+        message,
+    })
+}
+
+fn classify(facts: Facts<'_>) -> Failure {
+    use ErrorClass::*;
+    let broken = if facts.received > 0 { Partial } else { Protocol };
+    let class = match facts.code {
+        curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => Dns,
+        curl_sys::CURLE_COULDNT_CONNECT | 97 /* CURLE_PROXY */ | curl_sys::CURLE_INTERFACE_FAILED => Connect,
+        curl_sys::CURLE_OPERATION_TIMEDOUT if facts.requested => Timeout,
+        curl_sys::CURLE_OPERATION_TIMEDOUT if facts.connected => Tls,
+        curl_sys::CURLE_OPERATION_TIMEDOUT if facts.resolved => Connect,
+        curl_sys::CURLE_OPERATION_TIMEDOUT => Dns,
+        curl_sys::CURLE_SSL_CONNECT_ERROR => return handshake(facts),
+        curl_sys::CURLE_PEER_FAILED_VERIFICATION
+        | curl_sys::CURLE_SSL_ENGINE_NOTFOUND
+        | curl_sys::CURLE_SSL_ENGINE_SETFAILED
+        | curl_sys::CURLE_SSL_CERTPROBLEM
+        | curl_sys::CURLE_SSL_CIPHER
+        | curl_sys::CURLE_USE_SSL_FAILED
+        | curl_sys::CURLE_SSL_CACERT_BADFILE
+        | curl_sys::CURLE_SSL_CRL_BADFILE
+        | curl_sys::CURLE_SSL_ISSUER_ERROR
+        | 90 /* CURLE_SSL_PINNEDPUBKEYNOTMATCH */
+        | 91 /* CURLE_SSL_INVALIDCERTSTATUS */
+        | 98 /* CURLE_SSL_CLIENTCERT */ => return Failure::new(Tls, code_number(facts.code), text(facts)).lasting(),
+        curl_sys::CURLE_TOO_MANY_REDIRECTS => Redirect,
+        // Userinfo in a URL, which only a redirect can bring.
+        curl_sys::CURLE_LOGIN_DENIED => {
+            return Failure::new(Redirect, code_number(facts.code), "the redirect names a user: not followed");
+        }
+        curl_sys::CURLE_UNSUPPORTED_PROTOCOL | curl_sys::CURLE_URL_MALFORMAT if facts.redirected => Redirect,
+        curl_sys::CURLE_URL_MALFORMAT if !facts.answered => Input,
+        curl_sys::CURLE_PARTIAL_FILE => Partial,
+        curl_sys::CURLE_FILESIZE_EXCEEDED => TooLarge,
+        curl_sys::CURLE_WRITE_ERROR
+        | curl_sys::CURLE_OUT_OF_MEMORY
+        | curl_sys::CURLE_FAILED_INIT
+        | curl_sys::CURLE_BAD_FUNCTION_ARGUMENT => Local,
+        // Connection refused by the other end after it stood: reset, empty reply, framing, HTTP/2 errors.
+        _ => broken,
+    };
+    Failure::new(class, code_number(facts.code), text(facts))
+}
+
+/// `CURLE_SSL_CONNECT_ERROR` is a refusal (versions, certificates, alerts) or a connection that broke off; only the
+/// second may pass.
+fn handshake(facts: Facts<'_>) -> Failure {
+    let failure = Failure::new(ErrorClass::Tls, code_number(facts.code), text(facts));
+    let broke_off = facts.os_errno != 0
+        || ["unexpected eof", "SSL_ERROR_SYSCALL", "reset by peer"].iter().any(|sign| facts.message.contains(sign));
+    if broke_off { failure } else { failure.lasting() }
+}
+
+fn text(facts: Facts<'_>) -> String {
+    match facts.message.trim() {
+        "" => ffi::strerror(facts.code),
+        message => message.to_owned(),
+    }
+}
+
+/// libcurl's code as the record has it.
+pub fn code_number(code: CURLcode) -> i32 {
+    i32::try_from(code).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Persistence;
+
+    const CONNECTED: Facts<'static> = Facts {
+        code: 0,
+        received: 0,
+        redirected: false,
+        answered: false,
+        resolved: true,
+        connected: true,
+        requested: true,
+        os_errno: 0,
+        message: "",
+    };
+
+    #[test]
+    fn each_code_has_its_class() {
+        use ErrorClass::*;
+        let resolving = Facts { resolved: false, connected: false, requested: false, ..CONNECTED };
+        let connecting = Facts { resolved: true, ..resolving };
+        let shaking = Facts { connected: true, ..connecting };
+        for (facts, class, persistence) in [
+            (Facts { code: 6, ..resolving }, Dns, Persistence::Passing),
+            (Facts { code: 7, ..connecting }, Connect, Persistence::Passing),
+            (Facts { code: 28, ..resolving }, Dns, Persistence::Passing),
+            (Facts { code: 28, ..connecting }, Connect, Persistence::Passing),
+            (Facts { code: 28, ..shaking }, Tls, Persistence::Passing),
+            (Facts { code: 28, ..CONNECTED }, Timeout, Persistence::Passing),
+            (Facts { code: 35, os_errno: 104, ..shaking }, Tls, Persistence::Passing),
+            (Facts { code: 35, message: "TLS connect error: unexpected eof while reading", ..shaking }, Tls, Persistence::Passing),
+            (Facts { code: 35, message: "tlsv1 alert protocol version", ..shaking }, Tls, Persistence::Lasting),
+            (Facts { code: 60, ..shaking }, Tls, Persistence::Lasting),
+            (Facts { code: 52, ..CONNECTED }, Protocol, Persistence::Passing),
+            (Facts { code: 56, ..CONNECTED }, Protocol, Persistence::Passing),
+            (Facts { code: 56, received: 1, ..CONNECTED }, Partial, Persistence::Passing),
+            (Facts { code: 92, received: 1, ..CONNECTED }, Partial, Persistence::Passing),
+            (Facts { code: 18, received: 1, ..CONNECTED }, Partial, Persistence::Passing),
+            (Facts { code: 18, ..CONNECTED }, Partial, Persistence::Passing),
+            (Facts { code: 1, ..CONNECTED }, Protocol, Persistence::Passing),
+            (Facts { code: 1, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
+            (Facts { code: 3, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
+            (Facts { code: 3, ..resolving }, Input, Persistence::Lasting),
+            (Facts { code: 47, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
+            (Facts { code: 67, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
+            (Facts { code: 63, ..CONNECTED }, TooLarge, Persistence::Lasting),
+            (Facts { code: 23, ..CONNECTED }, Local, Persistence::Lasting),
+        ] {
+            let failure = classify(facts);
+            assert_eq!((failure.class, failure.persistence), (class, persistence), "{facts:?}");
+            assert_eq!(failure.exitcode, code_number(facts.code));
+            assert!(!failure.message.is_empty());
+        }
+    }
+}

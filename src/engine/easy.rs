@@ -1,0 +1,176 @@
+//! A job and the run's options become a configured easy handle: every `setopt` of the program.
+//!
+//! A fresh handle for every attempt: option state that survives in a reused handle and reaches the next host is the
+//! largest class of libcurl's recent vulnerabilities, and a new handle costs microseconds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use curl::easy::{Auth, Easy2, HttpVersion, IpResolve, List};
+
+use super::ffi;
+use super::transfer::Transfer;
+use crate::job::{Credentials, Job};
+
+/// Receive buffer, shared by all transfers of a multi handle. 16 KiB, the default, makes large bodies five times
+/// slower; beyond 512 KiB one transfer's turn gets noticeably long.
+const BUFFER_SIZE: usize = 512 * 1024;
+
+/// How requests are made; the same for all transfers.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Extra request headers, `Name: value`; a bare `Name:` removes libcurl's own.
+    pub headers: Vec<String>,
+    /// User-Agent.
+    pub user_agent: String,
+    /// User and password for servers; those of the URL come first.
+    pub credentials: Option<Credentials>,
+    /// Proxy, in curl's syntax. `None`: as the environment says.
+    pub proxy: Option<String>,
+    /// Whether certificates are verified.
+    pub verify: Verify,
+    /// PEM file of certificate authorities. `None`: the system's.
+    pub cacert: Option<PathBuf>,
+    /// `HOST:PORT:ADDRESS[,ADDRESS]…`, in curl's syntax.
+    pub resolve: Vec<String>,
+    /// HTTP versions offered.
+    pub http: Http,
+    /// Address families used.
+    pub family: Family,
+    /// Whether bodies are asked for and decoded in a content coding.
+    pub coding: Coding,
+    /// Whether bodies are fetched or only heads.
+    pub method: Method,
+    /// Redirects followed.
+    pub max_redirs: u32,
+    /// Limit for name lookup, connection and TLS handshake together.
+    pub connect_timeout: Duration,
+}
+
+/// Certificate checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Chain and name.
+    Full,
+    /// None (`--insecure`).
+    Nothing,
+}
+
+/// HTTP versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http {
+    /// HTTP/2 where TLS negotiates it, else HTTP/1.1.
+    Negotiated,
+    /// HTTP/1.1 only.
+    Http11,
+    /// HTTP/2, by upgrade without TLS.
+    Http2,
+}
+
+/// Address families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Both.
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// Content codings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// Bytes are stored as sent.
+    AsSent,
+    /// All codings libcurl knows are asked for, and decoded.
+    Decoded,
+}
+
+/// Request methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+}
+
+/// What differs between two attempts of the same run.
+pub struct Attempt<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Wait for a stream on a connection that is being made, rather than open another.
+    pub pipewait: bool,
+}
+
+/// An easy handle for one attempt, ready to be added.
+pub fn configure(options: &Options, attempt: &Attempt<'_>, token: usize, transfer: Transfer) -> Result<Easy2<Transfer>, curl::Error> {
+    let mut easy = Easy2::new(transfer);
+    // libcurl returns this token as CURLINFO_PRIVATE, to the socket callback too.
+    ffi::set_token(&mut easy, token)?;
+    ffi::on_connected(&mut easy)?;
+    ffi::only_http(&mut easy)?;
+    ffi::refuse_username_in_url(&mut easy)?;
+    easy.url(&attempt.job.request_url)?;
+    easy.useragent(&options.user_agent)?;
+    easy.buffer_size(BUFFER_SIZE)?;
+    easy.connect_timeout(options.connect_timeout)?;
+    easy.follow_location(true)?;
+    easy.max_redirections(options.max_redirs)?;
+    tls(options, &mut easy)?;
+    match options.http {
+        Http::Negotiated => easy.http_version(HttpVersion::V2TLS)?,
+        Http::Http11 => easy.http_version(HttpVersion::V11)?,
+        Http::Http2 => easy.http_version(HttpVersion::V2)?,
+    }
+    if attempt.pipewait {
+        easy.pipewait(true)?;
+    }
+    match options.family {
+        Family::Any => {}
+        Family::V4 => easy.ip_resolve(IpResolve::V4)?,
+        Family::V6 => easy.ip_resolve(IpResolve::V6)?,
+    }
+    if options.method == Method::Head {
+        easy.nobody(true)?;
+    }
+    if options.coding == Coding::Decoded {
+        easy.accept_encoding("")?;
+    }
+    if let Some(credentials) = attempt.job.credentials.as_ref().or(options.credentials.as_ref()) {
+        easy.http_auth(Auth::new().basic(true))?;
+        easy.username(&credentials.user)?;
+        easy.password(&credentials.password)?;
+    }
+    if let Some(proxy) = &options.proxy {
+        easy.proxy(proxy)?;
+    }
+    if !options.headers.is_empty() {
+        easy.http_headers(list(&options.headers)?)?;
+    }
+    if !options.resolve.is_empty() {
+        easy.resolve(list(&options.resolve)?)?;
+    }
+    Ok(easy)
+}
+
+fn tls(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+    ffi::no_capath(easy)?;
+    if let Some(cacert) = &options.cacert {
+        easy.cainfo(cacert)?;
+    }
+    if options.verify == Verify::Nothing {
+        easy.ssl_verify_peer(false)?;
+        easy.ssl_verify_host(false)?;
+    }
+    Ok(())
+}
+
+fn list(entries: &[String]) -> Result<List, curl::Error> {
+    let mut list = List::new();
+    for entry in entries {
+        list.append(entry)?;
+    }
+    Ok(list)
+}

@@ -1,0 +1,315 @@
+//! The only unsafe file: options, infos and callbacks of libcurl that the curl crate lacks, one safe function each.
+//!
+//! Numbers are those of libcurl's `curl.h` and `multi.h`; they are part of its stable ABI. An option that an older
+//! library does not know is an error value here, never undefined behaviour.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::ops::Deref;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use curl::easy::{Easy2, Handler};
+use curl::multi::{Easy2Handle, Multi};
+use curl_sys::{CURL, CURLINFO, CURLM, CURLMoption, CURLcode, CURLoption};
+
+/// `CURLOPT_DISALLOW_USERNAME_IN_URL`.
+const DISALLOW_USERNAME_IN_URL: CURLoption = curl_sys::CURLOPTTYPE_LONG + 278;
+/// `CURLOPT_PREREQFUNCTION`.
+const PREREQFUNCTION: CURLoption = curl_sys::CURLOPTTYPE_FUNCTIONPOINT + 312;
+/// `CURLOPT_PREREQDATA`.
+const PREREQDATA: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 313;
+/// `CURLOPT_PROTOCOLS_STR`.
+const PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 318;
+/// `CURLOPT_REDIR_PROTOCOLS_STR`.
+const REDIR_PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 319;
+/// `CURLMOPT_QUICK_EXIT`.
+const MULTI_QUICK_EXIT: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 21;
+
+/// `CURLINFO_OFF_T`, the type bits of a 64-bit info.
+const OFF_T: CURLINFO = 0x60_0000;
+
+/// Something that owns a live easy handle.
+pub trait Handle {
+    /// The handle; good as long as `self`.
+    fn raw(&self) -> *mut CURL;
+}
+
+impl<H> Handle for Easy2<H> {
+    fn raw(&self) -> *mut CURL {
+        Easy2::raw(self)
+    }
+}
+
+impl<H> Handle for Easy2Handle<H> {
+    fn raw(&self) -> *mut CURL {
+        Easy2Handle::raw(self)
+    }
+}
+
+/// Infos of type `long`.
+#[derive(Clone, Copy)]
+pub enum Long {
+    /// `CURLINFO_HTTP_VERSION`.
+    HttpVersion,
+    /// `CURLINFO_OS_ERRNO`.
+    OsErrno,
+    /// `CURLINFO_NUM_CONNECTS`.
+    NumConnects,
+}
+
+/// Infos of type `curl_off_t`.
+#[derive(Clone, Copy)]
+pub enum Off {
+    /// `CURLINFO_XFER_ID`.
+    XferId,
+    /// `CURLINFO_CONN_ID`.
+    ConnId,
+    /// `CURLINFO_SPEED_DOWNLOAD_T`, bytes a second.
+    SpeedDownload,
+    /// `CURLINFO_TOTAL_TIME_T`, microseconds.
+    TotalTime,
+    /// `CURLINFO_NAMELOOKUP_TIME_T`, microseconds.
+    NamelookupTime,
+    /// `CURLINFO_CONNECT_TIME_T`, microseconds.
+    ConnectTime,
+    /// `CURLINFO_APPCONNECT_TIME_T`, microseconds.
+    AppconnectTime,
+    /// `CURLINFO_STARTTRANSFER_TIME_T`, microseconds.
+    StarttransferTime,
+}
+
+/// `curl_easy_getinfo` for a `long`; `None` when the library does not know the info.
+pub fn long(easy: &impl Handle, info: Long) -> Option<i64> {
+    let id = match info {
+        Long::HttpVersion => curl_sys::CURLINFO_LONG + 46,
+        Long::OsErrno => curl_sys::CURLINFO_OS_ERRNO,
+        Long::NumConnects => curl_sys::CURLINFO_NUM_CONNECTS,
+    };
+    let mut value: c_long = 0;
+    // SAFETY: the handle is alive as long as `easy`; an info of type LONG writes one `long` through the pointer.
+    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut c_long) };
+    (code == curl_sys::CURLE_OK).then_some(value)
+}
+
+/// `curl_easy_getinfo` for a `curl_off_t`; `None` when the library does not know the info.
+pub fn off(easy: &impl Handle, info: Off) -> Option<i64> {
+    let id = match info {
+        Off::XferId => OFF_T + 63,
+        Off::ConnId => OFF_T + 64,
+        Off::SpeedDownload => OFF_T + 9,
+        Off::TotalTime => OFF_T + 50,
+        Off::NamelookupTime => OFF_T + 51,
+        Off::ConnectTime => OFF_T + 52,
+        Off::AppconnectTime => OFF_T + 56,
+        Off::StarttransferTime => OFF_T + 54,
+    };
+    let mut value: i64 = 0;
+    // SAFETY: as above; an info of type OFF_T writes one 64-bit integer.
+    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut i64) };
+    (code == curl_sys::CURLE_OK).then_some(value)
+}
+
+/// `CURLINFO_SCHEME`, lower case.
+pub fn scheme(easy: &impl Handle) -> Option<String> {
+    let mut value: *const c_char = ptr::null();
+    let id = curl_sys::CURLINFO_STRING + 49;
+    // SAFETY: as above; an info of type STRING writes one pointer, to memory that lives as long as the handle.
+    unsafe {
+        let code = curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut *const c_char);
+        if code != curl_sys::CURLE_OK || value.is_null() {
+            return None;
+        }
+        Some(CStr::from_ptr(value).to_string_lossy().to_ascii_lowercase())
+    }
+}
+
+/// What libcurl calls `code`, for people.
+pub fn strerror(code: CURLcode) -> String {
+    // SAFETY: curl_easy_strerror returns a static string for every number.
+    unsafe { CStr::from_ptr(curl_sys::curl_easy_strerror(code)) }.to_string_lossy().into_owned()
+}
+
+/// Only http and https, for the URL and for every redirect (`CURLOPT_PROTOCOLS_STR`, `CURLOPT_REDIR_PROTOCOLS_STR`).
+pub fn only_http<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    set_str(easy, PROTOCOLS_STR, c"http,https")?;
+    set_str(easy, REDIR_PROTOCOLS_STR, c"http,https")
+}
+
+/// The number that the socket callback and [`curl::multi::Message::token`] give back (`CURLOPT_PRIVATE`).
+pub fn set_token<H>(easy: &mut Easy2<H>, token: usize) -> Result<(), curl::Error> {
+    // SAFETY: the handle is alive; libcurl stores the pointer-sized value and never follows it.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_PRIVATE, token as *const c_void) })
+}
+
+/// A redirect that names a user ends the transfer (`CURLOPT_DISALLOW_USERNAME_IN_URL`).
+pub fn refuse_username_in_url<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    set_long(easy, DISALLOW_USERNAME_IN_URL, 1)
+}
+
+/// No `CURLOPT_CAPATH`: the curl crate sets one on every handle, and libcurl then neither keeps nor shares the
+/// parsed certificate store, so that every new connection parses the bundle again.
+pub fn no_capath<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    // SAFETY: the handle is alive; NULL resets a string option.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_CAPATH, ptr::null::<c_char>()) })
+}
+
+/// A handler that wants to know when its request is about to be sent.
+pub trait Prereq: Handler {
+    /// The connection stands (TLS included) and the request goes out next (`CURLOPT_PREREQFUNCTION`). Called once
+    /// for every request, redirects too. Must not panic and must not call libcurl.
+    fn connected(&self);
+}
+
+/// Has [`Prereq::connected`] called.
+pub fn on_connected<H: Prereq>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    extern "C" fn callback<H: Prereq>(
+        data: *mut c_void,
+        _remote: *mut c_char,
+        _local: *mut c_char,
+        _remote_port: c_int,
+        _local_port: c_int,
+    ) -> c_int {
+        // SAFETY: `data` is the handler inside the Easy2's heap block, set below; it lives as long as the easy
+        // handle, and only a shared reference is taken.
+        unsafe { &*(data as *const H) }.connected();
+        0 // CURL_PREREQFUNC_OK
+    }
+    let handler = ptr::from_ref(easy.get_ref());
+    let callback: extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int = callback::<H>;
+    // SAFETY: option and argument types are those of the manual page; the handler's address is stable because
+    // Easy2 keeps it in a box.
+    unsafe {
+        check(curl_sys::curl_easy_setopt(easy.raw(), PREREQDATA, handler as *const c_void))?;
+        check(curl_sys::curl_easy_setopt(easy.raw(), PREREQFUNCTION, callback))
+    }
+}
+
+fn set_str<H>(easy: &mut Easy2<H>, option: CURLoption, value: &CStr) -> Result<(), curl::Error> {
+    // SAFETY: the handle is alive; libcurl copies string options.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option, value.as_ptr()) })
+}
+
+fn set_long<H>(easy: &mut Easy2<H>, option: CURLoption, value: c_long) -> Result<(), curl::Error> {
+    // SAFETY: the handle is alive; options of type LONG take a `long`.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), option, value) })
+}
+
+fn check(code: CURLcode) -> Result<(), curl::Error> {
+    match code {
+        curl_sys::CURLE_OK => Ok(()),
+        code => Err(curl::Error::new(code)),
+    }
+}
+
+/// What a socket should be watched for (`CURL_POLL_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Readable.
+    In,
+    /// Writable.
+    Out,
+    /// Both.
+    InOut,
+    /// Nothing any more.
+    Remove,
+}
+
+/// What libcurl asks of the event loop. Called from within most libcurl calls: implementations record or make one
+/// system call, they must not panic and must not call libcurl.
+pub trait Callbacks {
+    /// `CURLMOPT_SOCKETFUNCTION`. `token` is that of the transfer the socket belongs to, 0 for libcurl's own.
+    fn socket(&self, token: usize, fd: RawFd, watch: Watch);
+    /// `CURLMOPT_TIMERFUNCTION`: the single timer; `None` deletes it.
+    fn timer(&self, timeout: Option<Duration>);
+}
+
+/// A multi handle that reports to `C`.
+///
+/// Unlike the curl crate's own callbacks, the socket callback here learns the transfer, so that a socket that cannot
+/// be watched fails that transfer alone. Dropping takes the callbacks back first: easy handles that outlive this
+/// value keep libcurl's multi handle alive, but never reach a freed `C`.
+pub struct EventMulti<C: Callbacks> {
+    multi: Multi,
+    /// Owned here so that the pointer libcurl holds stays good.
+    _callbacks: Rc<C>,
+}
+
+impl<C: Callbacks> EventMulti<C> {
+    /// A new multi handle that keeps at most `max_connects` connections (`CURLMOPT_MAXCONNECTS`).
+    pub fn new(callbacks: Rc<C>, max_connects: usize) -> Result<Self, curl::MultiError> {
+        extern "C" fn socket<C: Callbacks>(
+            easy: *mut CURL,
+            fd: curl_sys::curl_socket_t,
+            what: c_int,
+            data: *mut c_void,
+            _socket_data: *mut c_void,
+        ) -> c_int {
+            let mut token: usize = 0;
+            let watch = match what {
+                curl_sys::CURL_POLL_IN => Watch::In,
+                curl_sys::CURL_POLL_OUT => Watch::Out,
+                curl_sys::CURL_POLL_INOUT => Watch::InOut,
+                _ => Watch::Remove,
+            };
+            // SAFETY: libcurl passes a live easy handle; CURLINFO_PRIVATE writes one pointer-sized value, and
+            // curl_easy_getinfo is allowed in callbacks. `data` is the callbacks' address, set below and valid
+            // until EventMulti's drop has taken the callback back.
+            unsafe {
+                curl_sys::curl_easy_getinfo(easy, curl_sys::CURLINFO_PRIVATE, &mut token as *mut usize);
+                (*(data as *const C)).socket(token, fd, watch);
+            }
+            0 // anything else would abort every transfer
+        }
+        extern "C" fn timer<C: Callbacks>(_multi: *mut CURLM, timeout_ms: c_long, data: *mut c_void) -> c_int {
+            let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+            // SAFETY: as above.
+            unsafe { &*(data as *const C) }.timer(timeout);
+            0
+        }
+        let mut multi = Multi::new();
+        multi.set_max_connects(max_connects)?;
+        let data = Rc::as_ptr(&callbacks);
+        let socket: curl_sys::curl_socket_callback = socket::<C>;
+        let timer: curl_sys::curl_multi_timer_callback = timer::<C>;
+        // SAFETY: option and argument types are those of the manual pages; `callbacks` is kept in the value made
+        // here, and its drop unsets all four.
+        unsafe {
+            let raw = multi.raw();
+            for code in [
+                curl_sys::curl_multi_setopt(raw, curl_sys::CURLMOPT_SOCKETDATA, data as *const c_void),
+                curl_sys::curl_multi_setopt(raw, curl_sys::CURLMOPT_SOCKETFUNCTION, socket),
+                curl_sys::curl_multi_setopt(raw, curl_sys::CURLMOPT_TIMERDATA, data as *const c_void),
+                curl_sys::curl_multi_setopt(raw, curl_sys::CURLMOPT_TIMERFUNCTION, timer),
+            ] {
+                if code != curl_sys::CURLM_OK {
+                    return Err(curl::MultiError::new(code));
+                }
+            }
+            // Unknown before 8.20, where cleanup joins resolver threads: slower to exit, not wrong.
+            curl_sys::curl_multi_setopt(raw, MULTI_QUICK_EXIT, 1 as c_long);
+        }
+        Ok(EventMulti { multi, _callbacks: callbacks })
+    }
+}
+
+impl<C: Callbacks> Deref for EventMulti<C> {
+    type Target = Multi;
+    fn deref(&self) -> &Multi {
+        &self.multi
+    }
+}
+
+impl<C: Callbacks> Drop for EventMulti<C> {
+    fn drop(&mut self) {
+        let none = ptr::null::<c_void>();
+        // SAFETY: NULL unsets a callback; the multi handle is alive.
+        unsafe {
+            curl_sys::curl_multi_setopt(self.multi.raw(), curl_sys::CURLMOPT_SOCKETFUNCTION, none);
+            curl_sys::curl_multi_setopt(self.multi.raw(), curl_sys::CURLMOPT_TIMERFUNCTION, none);
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! Bytes in motion: one libcurl multi handle on one mio poll.
+//!
+//! [`Engine::start`] hands a job over, [`Engine::wait`] lets the network move until something happened, and
+//! [`Engine::finished`] gives each job back once, with how its attempt ended. The engine decides nothing: no retry,
+//! no name, no priority; it knows no file and no output.
+
+mod classify;
+mod easy;
+mod ffi;
+mod hosts;
+mod probe;
+mod selector;
+mod stats;
+mod timer;
+mod transfer;
+mod version;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use curl::multi::{Easy2Handle, Events};
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token};
+
+pub use easy::{Coding, Family, Http, Method, Options as Request, Verify};
+pub use probe::high_descriptors_work;
+pub use version::{check as check_version, describe as describe_version};
+
+use self::easy::Attempt;
+use self::ffi::{Callbacks, EventMulti, Watch};
+use self::hosts::Hosts;
+use self::selector::Selector;
+use self::timer::Timer;
+use self::transfer::{Expect, Tidings, Transfer};
+use crate::job::{ErrorClass, Failure, Job, Stats};
+use crate::sink::Body;
+
+/// Events taken from the kernel in one turn.
+const EVENTS: usize = 1024;
+/// The mio tokens of [`Wake`]s; descriptors are far below.
+const WAKE_BASE: usize = usize::MAX - 8;
+
+/// How transfers are run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How requests are made.
+    pub request: Request,
+    /// No byte for so long after the connection stands: the transfer ends.
+    pub stall_timeout: Duration,
+    /// Limit for one attempt.
+    pub max_time: Option<Duration>,
+    /// Transfers at once; as many idle connections are kept.
+    pub jobs: usize,
+    /// Fail the n-th socket action, to prove that the engine survives it.
+    pub fail_action: Option<u64>,
+}
+
+/// A job back from its attempt.
+pub struct Done {
+    /// The job.
+    pub job: Job,
+    /// Its body; `None` when no handle could be made for it.
+    pub body: Option<Body>,
+    /// Whether the response is whole and wanted.
+    pub result: Result<(), Failure>,
+    /// What libcurl measured; `None` when nothing was sent.
+    pub stats: Option<Stats>,
+    /// When the attempt began.
+    pub started: Instant,
+}
+
+/// A running transfer, for progress.
+pub struct Running<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Body bytes so far.
+    pub received: u64,
+    /// Body bytes in all, where the server said so.
+    pub expected: Option<u64>,
+    /// When the attempt began.
+    pub started: Instant,
+}
+
+/// Descriptors of other rooms that the engine waits on as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The source can be read.
+    Source,
+    /// Standard output can be written.
+    Stdout,
+    /// A signal came.
+    Signal,
+}
+
+impl Wake {
+    const ALL: [Wake; 3] = [Wake::Source, Wake::Stdout, Wake::Signal];
+
+    fn token(self) -> Token {
+        Token(WAKE_BASE + self as usize)
+    }
+}
+
+/// What a wait brought.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// The clock, read once, after the wait.
+    pub now: Instant,
+    /// The source can be read.
+    pub source: bool,
+    /// Standard output can be written.
+    pub stdout: bool,
+    /// A signal came.
+    pub signal: bool,
+}
+
+/// libcurl's two callbacks: what they touch may not be borrowed while libcurl runs.
+struct Reactor {
+    selector: Selector,
+    timer: Timer,
+}
+
+impl Callbacks for Reactor {
+    fn socket(&self, token: usize, fd: RawFd, watch: Watch) {
+        self.selector.watch(token, fd, watch);
+    }
+
+    fn timer(&self, timeout: Option<Duration>) {
+        self.timer.set(timeout);
+    }
+}
+
+/// A transfer in the multi handle.
+struct Entry {
+    handle: Easy2Handle<Transfer>,
+    job: Job,
+    started: Instant,
+    /// [`Transfer::progress`] when it last changed, and when that was seen.
+    seen: u64,
+    moved: Instant,
+}
+
+/// A transfer that waits for the first one to its host.
+struct Waiting {
+    job: Job,
+    body: Body,
+}
+
+/// A socket event.
+struct Ready {
+    token: usize,
+    input: bool,
+    output: bool,
+    error: bool,
+}
+
+/// The transfers and what moves them.
+pub struct Engine {
+    options: Options,
+    /// Before `multi`: a transfer must be removed while its multi handle lives.
+    running: BTreeMap<usize, Entry>,
+    multi: EventMulti<Reactor>,
+    reactor: Rc<Reactor>,
+    poll: Poll,
+    events: mio::Events,
+    ready: Vec<Ready>,
+    tidings: Rc<Tidings>,
+    hosts: Hosts<Waiting>,
+    finished: VecDeque<Done>,
+    notes: Vec<String>,
+    watched: [Option<RawFd>; 3],
+    /// libcurl's own sockets that epoll refused; served at each sweep.
+    unwatched: Vec<RawFd>,
+    next_token: usize,
+    sweep: Option<Instant>,
+    actions: u64,
+}
+
+impl Engine {
+    /// An engine without transfers.
+    pub fn new(options: Options, now: Instant) -> anyhow::Result<Engine> {
+        let poll = Poll::new().context("create the event queue")?;
+        let registry = poll.registry().try_clone().context("create the event queue")?;
+        let reactor = Rc::new(Reactor { selector: Selector::new(registry), timer: Timer::new(now) });
+        Ok(Engine {
+            multi: multi(&options, &reactor)?,
+            options,
+            running: BTreeMap::new(),
+            reactor,
+            poll,
+            events: mio::Events::with_capacity(EVENTS),
+            ready: Vec::with_capacity(EVENTS),
+            tidings: Rc::default(),
+            hosts: Hosts::new(),
+            finished: VecDeque::new(),
+            notes: Vec::new(),
+            watched: [None; 3],
+            unwatched: Vec::new(),
+            // 0 is what libcurl's own handles have.
+            next_token: 1,
+            sweep: None,
+            actions: 0,
+        })
+    }
+
+    /// Starts an attempt. It always comes back through [`Engine::finished`], also when it could not start.
+    pub fn start(&mut self, job: Job, body: Body, now: Instant) {
+        let host = job.host.clone();
+        if let Some(waiting) = self.hosts.admit(&host, Waiting { job, body }) {
+            self.begin(waiting, now);
+        }
+    }
+
+    /// Jobs handed over and not yet given back.
+    pub fn in_flight(&self) -> usize {
+        self.running.len() + self.hosts.waiting() + self.finished.len()
+    }
+
+    /// Body bytes received so far, by all transfers.
+    pub fn received(&self) -> u64 {
+        self.tidings.received.get()
+    }
+
+    /// The running transfers, the longest-running first.
+    pub fn running(&self) -> impl Iterator<Item = Running<'_>> {
+        self.running.values().map(|entry| Running {
+            job: &entry.job,
+            received: entry.handle.get_ref().received(),
+            expected: entry.handle.get_ref().expected(),
+            started: entry.started,
+        })
+    }
+
+    /// A job whose attempt is over.
+    pub fn finished(&mut self) -> Option<Done> {
+        self.finished.pop_front()
+    }
+
+    /// What happened that no single job tells, for people.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Ends every transfer now; each comes back with a failure of class `cancelled`.
+    pub fn cancel(&mut self) {
+        for waiting in self.hosts.take_waiting() {
+            let Waiting { job, body } = waiting;
+            let started = job.accepted;
+            self.finished.push_back(Done { job, body: Some(body), result: Err(cancelled()), stats: None, started });
+        }
+        for entry in std::mem::take(&mut self.running).into_values() {
+            self.end(entry, Err(cancelled()));
+        }
+    }
+
+    /// Has `wake` told whenever `fd` is ready, and at once when it is ready now. Replaces the descriptor that was
+    /// watched for `wake` before.
+    pub fn watch(&mut self, wake: Wake, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let fd = fd.as_raw_fd();
+        let interest = match wake {
+            Wake::Stdout => Interest::WRITABLE,
+            Wake::Source | Wake::Signal => Interest::READABLE,
+        };
+        let registry = self.poll.registry();
+        let before = self.watched[wake as usize].replace(fd);
+        if before == Some(fd) {
+            match registry.reregister(&mut SourceFd(&fd), wake.token(), interest) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => return done,
+            }
+        } else if let Some(before) = before {
+            let _ = registry.deregister(&mut SourceFd(&before));
+        }
+        registry.register(&mut SourceFd(&fd), wake.token(), interest)
+    }
+
+    /// Lets transfers move until something happened or `deadline` came. `now` is the clock of the turn that ends.
+    pub fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> anyhow::Result<Turn> {
+        let next = [deadline, self.reactor.timer.deadline(), self.sweep].into_iter().flatten().min();
+        let timeout = if self.finished.is_empty() { next.map(|at| at.saturating_duration_since(now)) } else { Some(Duration::ZERO) };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            waited => waited.context("wait for events")?,
+        }
+        let mut turn = Turn { now: Instant::now(), source: false, stdout: false, signal: false };
+        self.reactor.timer.set_now(turn.now);
+        self.ready.clear();
+        for event in &self.events {
+            match event.token().0.checked_sub(WAKE_BASE).and_then(|index| Wake::ALL.get(index)) {
+                Some(Wake::Source) => turn.source = true,
+                Some(Wake::Stdout) => turn.stdout = true,
+                Some(Wake::Signal) => turn.signal = true,
+                None => self.ready.push(Ready {
+                    token: event.token().0,
+                    input: event.is_readable() || event.is_read_closed(),
+                    output: event.is_writable() || event.is_write_closed(),
+                    error: event.is_error(),
+                }),
+            }
+        }
+        self.turn(turn.now)?;
+        Ok(turn)
+    }
+
+    /// Everything libcurl has to be told in one turn, and everything it has to tell.
+    fn turn(&mut self, now: Instant) -> anyhow::Result<()> {
+        if let Err(error) = self.drive() {
+            self.start_over(&error, now)?;
+        }
+        self.serve_connected(now);
+        self.collect(now);
+        self.drop_unwatched();
+        if self.sweep.is_some_and(|at| at <= now) {
+            self.check_deadlines(now);
+        }
+        Ok(())
+    }
+
+    /// Socket events first, then the timer.
+    fn drive(&mut self) -> Result<(), curl::MultiError> {
+        let mut ready = std::mem::take(&mut self.ready);
+        let driven = ready.drain(..).try_for_each(|ready| {
+            let fd = ready.token as RawFd;
+            if !self.reactor.selector.contains(fd) {
+                return Ok(()); // closed by an earlier event of this turn
+            }
+            let mut events = Events::new();
+            events.input(ready.input).output(ready.output).error(ready.error);
+            self.action(|multi| multi.action(fd, &events))?;
+            self.reactor.selector.rearm(fd);
+            Ok(())
+        });
+        self.ready = ready;
+        driven?;
+        if self.reactor.timer.expired() {
+            self.action(|multi| multi.timeout())?;
+        }
+        Ok(())
+    }
+
+    fn action(&mut self, action: impl FnOnce(&EventMulti<Reactor>) -> Result<u32, curl::MultiError>) -> Result<(), curl::MultiError> {
+        self.actions += 1;
+        if self.options.fail_action == Some(self.actions) {
+            return Err(curl::MultiError::new(curl_sys::CURLM_INTERNAL_ERROR));
+        }
+        match action(&self.multi) {
+            // Said by old libraries for a socket they just closed.
+            Err(error) if error.code() == curl_sys::CURLM_BAD_SOCKET => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Makes the handle and adds it.
+    fn begin(&mut self, waiting: Waiting, now: Instant) {
+        let Waiting { job, body } = waiting;
+        let token = self.next_token;
+        self.next_token += 1;
+        let expect = match self.options.request.method {
+            Method::Get => Expect::Body,
+            Method::Head => Expect::Nothing,
+        };
+        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, body);
+        let attempt = Attempt { job: &job, pipewait: job.host.tls && self.hosts.may_multiplex(&job.host) };
+        let added = easy::configure(&self.options.request, &attempt, token, transfer)
+            .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
+            .and_then(|easy| self.multi.add2(easy).map_err(|error| Failure::local(format!("add a transfer: {error}")).passing()));
+        match added {
+            Ok(handle) => {
+                self.running.insert(token, Entry { handle, job, started: now, seen: 0, moved: now });
+                if self.sweep.is_none() {
+                    self.sweep = Some(now + self.sweep_interval());
+                }
+            }
+            Err(failure) => {
+                self.release(&job, now);
+                self.finished.push_back(Done { job, body: None, result: Err(failure), stats: None, started: now });
+            }
+        }
+    }
+
+    /// Starts what waited for `job`'s host.
+    fn release(&mut self, job: &Job, now: Instant) {
+        for waiting in self.hosts.reached(&job.host) {
+            self.begin(waiting, now);
+        }
+    }
+
+    /// First connections that came to stand let the other transfers to their hosts go.
+    fn serve_connected(&mut self, now: Instant) {
+        for token in self.tidings.connected.take() {
+            if let Some(entry) = self.running.get(&token) {
+                let host = entry.job.host.clone();
+                for waiting in self.hosts.reached(&host) {
+                    self.begin(waiting, now);
+                }
+            }
+        }
+    }
+
+    /// Reads every message: a shrinking number of running transfers does not say which one ended.
+    fn collect(&mut self, now: Instant) {
+        let mut ended = Vec::new();
+        self.multi.messages(|message| {
+            let Ok(token) = message.token() else { return };
+            let Some(entry) = self.running.get(&token) else { return };
+            ended.extend(message.result_for2(&entry.handle).map(|result| (token, result)));
+        });
+        for (token, result) in ended {
+            let Some(mut entry) = self.running.remove(&token) else { continue };
+            let (body, verdict) = entry.handle.get_mut().finish(result.is_ok());
+            let result = verdict.and_then(|()| {
+                result.map_err(|error| {
+                    classify::failure(error.code(), error.extra_description().unwrap_or_default(), &entry.handle)
+                })
+            });
+            self.give_back(entry, body, result);
+            let Some(done) = self.finished.back() else { continue };
+            let (host, version) = (done.job.host.clone(), done.stats.as_ref().and_then(stats::multiplexes));
+            for waiting in self.hosts.reached(&host) {
+                self.begin(waiting, now);
+            }
+            if let Some(multiplexes) = version {
+                self.hosts.learned(&host, multiplexes);
+            }
+        }
+    }
+
+    /// Ends a transfer that libcurl has not ended.
+    fn end(&mut self, mut entry: Entry, result: Result<(), Failure>) {
+        let (body, _) = entry.handle.get_mut().finish(false);
+        self.give_back(entry, body, result);
+    }
+
+    fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>) {
+        let stats = Some(stats::read(&mut entry.handle));
+        let Entry { handle, job, started, .. } = entry;
+        drop(handle); // removes it from the multi handle
+        self.finished.push_back(Done { job, body, result, stats, started });
+    }
+
+    /// A socket that cannot be watched fails the one transfer it belongs to.
+    fn drop_unwatched(&mut self) {
+        for unwatched in self.reactor.selector.unwatched() {
+            match self.running.remove(&unwatched.token) {
+                Some(entry) => {
+                    let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).passing();
+                    self.end(entry, Err(failure));
+                }
+                None => self.unwatched.push(unwatched.fd),
+            }
+        }
+    }
+
+    /// Own deadlines: libcurl has none for a first byte, and its low-speed limit runs while a transfer waits.
+    fn check_deadlines(&mut self, now: Instant) {
+        for fd in std::mem::take(&mut self.unwatched) {
+            // An error here is seen again by the next action.
+            let _ = self.multi.action(fd, &Events::new());
+        }
+        let mut late = Vec::new();
+        for (token, entry) in &mut self.running {
+            let transfer = entry.handle.get_ref();
+            let progress = transfer.progress();
+            if progress != entry.seen || !transfer.is_connected() {
+                // Until the connection stands --connect-timeout holds, which is libcurl's.
+                (entry.seen, entry.moved) = (progress, now);
+            }
+            let stalled = now.saturating_duration_since(entry.moved) >= self.options.stall_timeout;
+            let over = self.options.max_time.filter(|limit| now.saturating_duration_since(entry.started) >= *limit);
+            if let Some(limit) = over {
+                let message = format!("not done after {} s (--max-time)", limit.as_secs_f64());
+                late.push((*token, Failure::new(ErrorClass::Timeout, 28, message)));
+            } else if stalled {
+                let what = if transfer.received() > 0 { "no byte" } else { "no answer" };
+                let message = format!("{what} for {} s (--stall-timeout)", self.options.stall_timeout.as_secs_f64());
+                late.push((*token, Failure::new(ErrorClass::Stall, 28, message)));
+            }
+        }
+        for (token, failure) in late {
+            if let Some(entry) = self.running.remove(&token) {
+                let host = entry.job.host.clone();
+                self.end(entry, Err(failure));
+                for waiting in self.hosts.reached(&host) {
+                    self.begin(waiting, now);
+                }
+            }
+        }
+        self.sweep = (!self.running.is_empty()).then(|| now + self.sweep_interval());
+    }
+
+    /// A deadline is noticed at most a second, or a quarter of itself, late.
+    fn sweep_interval(&self) -> Duration {
+        let shortest = self.options.max_time.map_or(self.options.stall_timeout, |limit| limit.min(self.options.stall_timeout));
+        (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
+    }
+
+    /// After an error from libcurl the state of every transfer is uncertain: a new multi handle, and every running
+    /// job goes back as a failed attempt.
+    fn start_over(&mut self, error: &curl::MultiError, now: Instant) -> anyhow::Result<()> {
+        let count = self.running.len();
+        let waiting = self.hosts.take_waiting();
+        for entry in std::mem::take(&mut self.running).into_values() {
+            let failure = Failure::local(format!("libcurl's multi handle failed: {error}")).passing();
+            self.end(entry, Err(failure));
+        }
+        self.multi = multi(&self.options, &self.reactor)?;
+        self.reactor.selector.clear();
+        self.reactor.timer.set(None);
+        self.unwatched.clear();
+        for waiting in waiting {
+            self.start(waiting.job, waiting.body, now);
+        }
+        self.notes.push(format!("libcurl failed ({error}): {count} running transfers are tried again"));
+        Ok(())
+    }
+}
+
+fn cancelled() -> Failure {
+    // CURLE_ABORTED_BY_CALLBACK
+    Failure::new(ErrorClass::Cancelled, 42, "stopped")
+}
+
+/// A multi handle for these options.
+fn multi(options: &Options, reactor: &Rc<Reactor>) -> anyhow::Result<EventMulti<Reactor>> {
+    EventMulti::new(Rc::clone(reactor), options.jobs).context("create libcurl's multi handle")
+}

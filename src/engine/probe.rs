@@ -1,0 +1,57 @@
+//! Proves that the libcurl at hand can use descriptors of 1024 and above.
+//!
+//! A libcurl built without `HAVE_POLL` waits with `select()`, which cannot: every connect on such a descriptor fails
+//! as if the server had refused it. The flag is set for our own build, but the program may have been built elsewhere.
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd, IntoRawFd};
+
+use curl::easy::{Easy2, Handler};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+/// The first descriptor that `select()` cannot watch.
+pub const FD_SETSIZE: i32 = 1024;
+
+/// Gives libcurl a socket whose number is at least [`FD_SETSIZE`].
+struct HighSocket {
+    /// Whether there was such a number to give.
+    opened: bool,
+}
+
+impl Handler for HighSocket {
+    fn open_socket(&mut self, family: i32, kind: i32, _protocol: i32) -> Option<curl_sys::curl_socket_t> {
+        let family = AddressFamily::from_raw(family as u16);
+        let low = rustix::net::socket_with(family, SocketType::from_raw(kind as u32), SocketFlags::CLOEXEC, None).ok()?;
+        let high = fcntl_dupfd_cloexec(low.as_fd(), FD_SETSIZE).ok()?;
+        self.opened = true;
+        Some(high.into_raw_fd())
+    }
+
+    fn debug(&mut self, _kind: curl::easy::InfoType, _data: &[u8]) {}
+}
+
+/// Connects once to a listener of our own on the loopback interface. `false` only when libcurl failed on a socket
+/// that was there; where nothing can be tried (no loopback, no such descriptor), nothing is disproved.
+pub fn high_descriptors_work() -> bool {
+    let Ok(listener) = TcpListener::bind(("127.0.0.1", 0)) else { return true };
+    let Ok(address) = listener.local_addr() else { return true };
+    let mut easy = Easy2::new(HighSocket { opened: false });
+    let connect = |easy: &mut Easy2<HighSocket>| {
+        easy.url(&format!("http://{address}/"))?;
+        easy.noproxy("*")?;
+        easy.connect_only(true)?;
+        easy.connect_timeout(std::time::Duration::from_secs(2))?;
+        easy.perform()
+    };
+    let connected = connect(&mut easy).is_ok();
+    connected || !easy.get_ref().opened
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn this_build_uses_descriptors_above_1023() {
+        assert!(super::high_descriptors_work());
+    }
+}

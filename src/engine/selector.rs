@@ -1,0 +1,223 @@
+//! libcurl's sockets on mio's `Poll`.
+//!
+//! epoll keeps descriptors, libcurl keeps sockets, and numbers are used again: a socket can be closed and its number
+//! given to the next one between two calls. So each wish of libcurl becomes one `epoll_ctl` at once, inside the
+//! callback, and every mismatch has its answer: adding what is there modifies it, modifying what is not there adds
+//! it, and removing what is gone is fine. mio is always edge-triggered, and libcurl expects level-triggered events:
+//! [`Selector::rearm`] after each action makes epoll report again what is still ready.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::RawFd;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use super::ffi::Watch;
+
+/// A socket that could not be watched, and the transfer it belongs to (0: libcurl's own).
+pub struct Unwatched {
+    /// The transfer's token.
+    pub token: usize,
+    /// The socket.
+    pub fd: RawFd,
+    /// What `epoll_ctl` said.
+    pub error: io::Error,
+}
+
+/// The sockets that are watched. A socket's mio token is its number.
+pub struct Selector {
+    registry: Registry,
+    /// Interest by descriptor; `None`: not registered.
+    interests: RefCell<Vec<Option<Interest>>>,
+    unwatched: RefCell<Vec<Unwatched>>,
+}
+
+impl Selector {
+    /// Registers with `registry`.
+    pub fn new(registry: Registry) -> Self {
+        Selector { registry, interests: RefCell::default(), unwatched: RefCell::default() }
+    }
+
+    /// libcurl's socket callback. A refusal is kept for [`Selector::unwatched`].
+    pub fn watch(&self, token: usize, fd: RawFd, watch: Watch) {
+        let Ok(index) = usize::try_from(fd) else { return };
+        let mut interests = self.interests.borrow_mut();
+        if interests.len() <= index {
+            interests.resize(index + 1, None);
+        }
+        let wanted = match watch {
+            Watch::In => Some(Interest::READABLE),
+            Watch::Out => Some(Interest::WRITABLE),
+            Watch::InOut => Some(Interest::READABLE | Interest::WRITABLE),
+            Watch::Remove => None,
+        };
+        let done = match (interests[index], wanted) {
+            (None, None) => Ok(()),
+            (Some(_), None) => {
+                // EBADF or ENOENT: closed before, which removed it.
+                let _ = self.registry.deregister(&mut SourceFd(&fd));
+                Ok(())
+            }
+            (None, Some(interest)) => self.add(fd, interest),
+            (Some(_), Some(interest)) => self.modify(fd, interest),
+        };
+        match done {
+            Ok(()) => interests[index] = wanted,
+            Err(error) => {
+                interests[index] = None;
+                self.unwatched.borrow_mut().push(Unwatched { token, fd, error });
+            }
+        }
+    }
+
+    /// Makes epoll report `fd` again if it is still ready. For sockets of this selector only; anything else is
+    /// left alone.
+    pub fn rearm(&self, fd: RawFd) {
+        if let Some(interest) = self.interest(fd) {
+            // A socket that was closed meanwhile has nothing to report.
+            let _ = self.registry.reregister(&mut SourceFd(&fd), Token(fd as usize), interest);
+        }
+    }
+
+    /// Re-arms every socket: no edge stays lost for longer than the caller's interval.
+    pub fn rearm_all(&self) {
+        let count = self.interests.borrow().len();
+        for fd in 0..count {
+            self.rearm(fd as RawFd);
+        }
+    }
+
+    /// Whether libcurl wants `fd` watched.
+    pub fn contains(&self, fd: RawFd) -> bool {
+        self.interest(fd).is_some()
+    }
+
+    /// The sockets that could not be watched since the last call.
+    pub fn unwatched(&self) -> Vec<Unwatched> {
+        self.unwatched.take()
+    }
+
+    /// Forgets every socket, before a new multi handle begins.
+    pub fn clear(&self) {
+        let interests = self.interests.take();
+        for (index, _) in interests.iter().enumerate().filter(|(_, interest)| interest.is_some()) {
+            let _ = self.registry.deregister(&mut SourceFd(&(index as RawFd)));
+        }
+        self.unwatched.take();
+    }
+
+    fn interest(&self, fd: RawFd) -> Option<Interest> {
+        let index = usize::try_from(fd).ok()?;
+        self.interests.borrow().get(index).copied().flatten()
+    }
+
+    fn add(&self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        let token = Token(fd as usize);
+        match self.registry.register(&mut SourceFd(&fd), token, interest) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.registry.reregister(&mut SourceFd(&fd), token, interest)
+            }
+            done => done,
+        }
+    }
+
+    fn modify(&self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        let token = Token(fd as usize);
+        match self.registry.reregister(&mut SourceFd(&fd), token, interest) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.registry.register(&mut SourceFd(&fd), token, interest)
+            }
+            done => done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn selector() -> (mio::Poll, Selector) {
+        let poll = mio::Poll::new().expect("epoll");
+        let registry = poll.registry().try_clone().expect("dup");
+        (poll, Selector::new(registry))
+    }
+
+    fn readable(poll: &mut mio::Poll) -> Vec<usize> {
+        let mut events = mio::Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::ZERO)).expect("poll");
+        events.iter().filter(|event| event.is_readable()).map(|event| event.token().0).collect()
+    }
+
+    #[test]
+    fn what_is_still_ready_is_reported_again_only_after_rearming() {
+        let (mut poll, selector) = selector();
+        let (mut ours, mut theirs) = UnixStream::pair().expect("pair");
+        let fd = ours.as_raw_fd();
+        selector.watch(1, fd, Watch::In);
+        theirs.write_all(b"two bytes").expect("write");
+        assert_eq!(readable(&mut poll), [fd as usize]);
+        assert_eq!(readable(&mut poll), [] as [usize; 0], "edge-triggered");
+        ours.read_exact(&mut [0; 1]).expect("read");
+        selector.rearm(fd);
+        assert_eq!(readable(&mut poll), [fd as usize]);
+        selector.rearm_all();
+        assert_eq!(readable(&mut poll), [fd as usize]);
+    }
+
+    #[test]
+    fn a_closed_descriptor_whose_number_is_used_again_is_added_anew() {
+        let (mut poll, selector) = selector();
+        let (ours, _theirs) = UnixStream::pair().expect("pair");
+        let (again, mut other) = UnixStream::pair().expect("pair");
+        let fd = ours.as_raw_fd();
+        selector.watch(1, fd, Watch::In);
+        // Closes the first socket, which epoll then forgets, and gives its number to the second.
+        let mut number = std::os::fd::OwnedFd::from(ours);
+        rustix::io::dup2(&again, &mut number).expect("dup2");
+        selector.watch(2, fd, Watch::InOut);
+        other.write_all(b"x").expect("write");
+        assert_eq!(readable(&mut poll), [fd as usize]);
+        assert!(selector.unwatched().is_empty());
+    }
+
+    #[test]
+    fn a_descriptor_that_epoll_already_has_is_modified() {
+        let (mut poll, selector) = selector();
+        let (ours, mut theirs) = UnixStream::pair().expect("pair");
+        let fd = ours.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), Token(99), Interest::WRITABLE).expect("register");
+        selector.watch(1, fd, Watch::In);
+        theirs.write_all(b"x").expect("write");
+        assert_eq!(readable(&mut poll), [fd as usize]);
+        assert!(selector.unwatched().is_empty());
+    }
+
+    #[test]
+    fn removing_a_closed_descriptor_is_fine_and_twice_too() {
+        let (_poll, selector) = selector();
+        let (ours, _theirs) = UnixStream::pair().expect("pair");
+        let fd = ours.as_raw_fd();
+        selector.watch(1, fd, Watch::In);
+        drop(ours);
+        selector.watch(1, fd, Watch::Remove);
+        selector.watch(1, fd, Watch::Remove);
+        assert!(!selector.contains(fd));
+        assert!(selector.unwatched().is_empty());
+    }
+
+    #[test]
+    fn a_descriptor_that_cannot_be_watched_is_told_with_its_transfer() {
+        let (_poll, selector) = selector();
+        let file = std::fs::File::open("/proc/self/exe").expect("open"); // epoll refuses regular files: EPERM
+        selector.watch(7, file.as_raw_fd(), Watch::In);
+        let unwatched = selector.unwatched();
+        assert_eq!(unwatched.iter().map(|one| (one.token, one.fd)).collect::<Vec<_>>(), [(7, file.as_raw_fd())]);
+        assert!(!selector.contains(file.as_raw_fd()));
+    }
+}

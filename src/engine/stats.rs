@@ -1,0 +1,59 @@
+//! What libcurl measured, read from a handle whose attempt is over.
+
+use std::time::Duration;
+
+use curl::multi::Easy2Handle;
+
+use super::ffi::{self, Long, Off};
+use super::transfer::Transfer;
+use crate::job::Stats;
+
+/// Everything the record tells about an attempt.
+pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
+    let time = |info| micros(ffi::off(easy, info));
+    let mut stats = Stats {
+        http_version: ffi::long(easy, Long::HttpVersion).and_then(version),
+        size_download: easy.get_ref().received(),
+        speed_download: ffi::off(easy, Off::SpeedDownload).and_then(|speed| u64::try_from(speed).ok()),
+        num_connects: ffi::long(easy, Long::NumConnects).and_then(|count| u32::try_from(count).ok()),
+        scheme: ffi::scheme(easy),
+        time_namelookup: time(Off::NamelookupTime),
+        time_connect: time(Off::ConnectTime),
+        time_appconnect: time(Off::AppconnectTime),
+        time_starttransfer: time(Off::StarttransferTime),
+        time_total: time(Off::TotalTime),
+        conn_id: ffi::off(easy, Off::ConnId).filter(|id| *id >= 0),
+        xfer_id: ffi::off(easy, Off::XferId).filter(|id| *id >= 0),
+        ..Stats::default()
+    };
+    stats.url_effective = lossy(easy.effective_url_bytes().ok().flatten());
+    stats.http_code = easy.response_code().ok().filter(|code| *code != 0);
+    stats.content_type = lossy(easy.content_type_bytes().ok().flatten());
+    stats.num_redirects = easy.redirect_count().ok();
+    stats.remote_ip = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty()).map(str::to_owned);
+    stats.remote_port = easy.primary_port().ok().filter(|port| *port != 0);
+    stats
+}
+
+/// Whether a transfer's connection carries several at once; `None` when no response told.
+pub fn multiplexes(stats: &Stats) -> Option<bool> {
+    stats.http_version.map(|version| version == "2")
+}
+
+fn version(number: i64) -> Option<&'static str> {
+    // CURL_HTTP_VERSION_*
+    match number {
+        1 => Some("1.0"),
+        2 => Some("1.1"),
+        3 => Some("2"),
+        _ => None,
+    }
+}
+
+fn micros(value: Option<i64>) -> Option<Duration> {
+    value.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros)
+}
+
+fn lossy(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+}

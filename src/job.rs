@@ -1,0 +1,310 @@
+//! The words every room uses: what is to be fetched ([`Job`]), how that ended ([`Outcome`], [`Failure`]) and
+//! everything that is known about it afterwards ([`Settled`]).
+//!
+//! Plain data on `std` alone. Nothing here does anything; a `Job` is moved from owner to owner, never flagged.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One accepted input line on its way to its single result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Number among the accepted lines of this run, from 0.
+    pub urlnum: u64,
+    /// The INPUT it came from and the line in it.
+    pub origin: Origin,
+    /// The line as it was read, without its line end, for `--failed`. The only field that may hold credentials
+    /// besides [`Job::credentials`].
+    pub input_line: Vec<u8>,
+    /// The URL as it is shown and recorded: as typed, credentials removed. Not escaped for a terminal.
+    pub url: String,
+    /// The URL as it is sent: parsed, serialised again, without user, password and fragment. Empty when the line
+    /// was refused.
+    pub request_url: String,
+    /// User and password from the URL.
+    pub credentials: Option<Credentials>,
+    /// Whom the request goes to; hosts are scheduled apart.
+    pub host: Host,
+    /// The output name that followed a TAB, as given.
+    pub name: Option<String>,
+    /// Where the body goes below the output directory; set when the name is claimed. `None` for standard output
+    /// and for discarded bodies.
+    pub destination: Option<PathBuf>,
+    /// Attempts that ended and were given back.
+    pub num_retries: u32,
+    /// When the line was accepted.
+    pub accepted: Instant,
+}
+
+/// Where a line came from: `list.txt:12`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The INPUT as given; `-` for standard input.
+    pub source: Arc<str>,
+    /// The physical line, from 1.
+    pub line: u64,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.source, self.line)
+    }
+}
+
+/// User and password, percent-decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name; may be empty.
+    pub user: String,
+    /// Password; may be empty.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+/// The unit of politeness: one scheme, host name and port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Host {
+    /// `true` for https.
+    pub tls: bool,
+    /// Host name or address literal as libcurl sees it: lower case, punycode, IPv6 in brackets.
+    pub name: Arc<str>,
+    /// TCP port, the scheme's default filled in.
+    pub port: u16,
+}
+
+/// How a job ended. Exactly one for every accepted line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The body is whole and where it belongs.
+    Ok,
+    /// It was tried, or could not be tried, and is not there.
+    Failed(Failure),
+    /// Nothing had to be done, and why.
+    Skipped(Cow<'static, str>),
+    /// The run was stopped first, and how.
+    Cancelled(Cow<'static, str>),
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The part of the world that failed; decides about retries.
+    pub class: ErrorClass,
+    /// libcurl's code, or the nearest one for failures of our own.
+    pub exitcode: i32,
+    /// One line for a person, lower case, without the URL. May contain outside text: escape before printing.
+    pub message: String,
+    /// Whether trying again can change anything, as far as the place that failed knows.
+    pub persistence: Persistence,
+}
+
+/// How long a cause of failure stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// It may be gone at the next attempt.
+    Passing,
+    /// It will be there again.
+    Lasting,
+}
+
+impl Failure {
+    /// A failure of `class` with libcurl's `exitcode` and a message for a person. It lasts where its class does.
+    pub fn new(class: ErrorClass, exitcode: i32, message: impl Into<String>) -> Self {
+        Failure { class, exitcode, message: message.into(), persistence: class.persistence() }
+    }
+
+    /// The same failure, known to last (a refused certificate).
+    pub fn lasting(self) -> Self {
+        Failure { persistence: Persistence::Lasting, ..self }
+    }
+
+    /// The same failure, known to pass (no descriptor left).
+    pub fn passing(self) -> Self {
+        Failure { persistence: Persistence::Passing, ..self }
+    }
+
+    /// The input line cannot be a job (`CURLE_URL_MALFORMAT`).
+    pub fn input(message: impl Into<String>) -> Self {
+        Failure::new(ErrorClass::Input, 3, message)
+    }
+
+    /// The local file system refused (`CURLE_WRITE_ERROR`).
+    pub fn local(message: impl Into<String>) -> Self {
+        Failure::new(ErrorClass::Local, 23, message)
+    }
+}
+
+/// The record's `error_class`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorClass {
+    /// The line itself.
+    Input,
+    /// Name resolution.
+    Dns,
+    /// No connection, or it ended before TLS.
+    Connect,
+    /// Handshake, certificate.
+    Tls,
+    /// A deadline passed.
+    Timeout,
+    /// Nothing moved for `--stall-timeout`.
+    Stall,
+    /// The server's status says no.
+    Http,
+    /// Too many redirects, or one that must not be followed.
+    Redirect,
+    /// Connected, but no valid response.
+    Protocol,
+    /// The body broke off.
+    Partial,
+    /// The server's ranges do not fit what is on disk.
+    Range,
+    /// Size or hash differs from what was promised.
+    Checksum,
+    /// Over `--max-filesize`.
+    TooLarge,
+    /// This machine: disk, directory, descriptors.
+    Local,
+    /// Stopped by the user.
+    Cancelled,
+}
+
+impl ErrorClass {
+    /// Every class, in the order in which summaries list them.
+    pub const ALL: [ErrorClass; 15] = [
+        ErrorClass::Input,
+        ErrorClass::Dns,
+        ErrorClass::Connect,
+        ErrorClass::Tls,
+        ErrorClass::Timeout,
+        ErrorClass::Stall,
+        ErrorClass::Http,
+        ErrorClass::Redirect,
+        ErrorClass::Protocol,
+        ErrorClass::Partial,
+        ErrorClass::Range,
+        ErrorClass::Checksum,
+        ErrorClass::TooLarge,
+        ErrorClass::Local,
+        ErrorClass::Cancelled,
+    ];
+
+    /// Whether failures of this class usually pass.
+    fn persistence(self) -> Persistence {
+        match self {
+            ErrorClass::Dns
+            | ErrorClass::Connect
+            | ErrorClass::Tls
+            | ErrorClass::Timeout
+            | ErrorClass::Stall
+            | ErrorClass::Http
+            | ErrorClass::Protocol
+            | ErrorClass::Partial => Persistence::Passing,
+            ErrorClass::Input
+            | ErrorClass::Redirect
+            | ErrorClass::Range
+            | ErrorClass::Checksum
+            | ErrorClass::TooLarge
+            | ErrorClass::Local
+            | ErrorClass::Cancelled => Persistence::Lasting,
+        }
+    }
+
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorClass::Input => "input",
+            ErrorClass::Dns => "dns",
+            ErrorClass::Connect => "connect",
+            ErrorClass::Tls => "tls",
+            ErrorClass::Timeout => "timeout",
+            ErrorClass::Stall => "stall",
+            ErrorClass::Http => "http",
+            ErrorClass::Redirect => "redirect",
+            ErrorClass::Protocol => "protocol",
+            ErrorClass::Partial => "partial",
+            ErrorClass::Range => "range",
+            ErrorClass::Checksum => "checksum",
+            ErrorClass::TooLarge => "too_large",
+            ErrorClass::Local => "local",
+            ErrorClass::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What libcurl measured in the last attempt; named as curl's `--write-out` names it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stats {
+    /// URL of the last request after redirects, without credentials.
+    pub url_effective: Option<String>,
+    /// Last status; `None` when no response came.
+    pub http_code: Option<u32>,
+    /// `"1.0"`, `"1.1"`, `"2"`.
+    pub http_version: Option<&'static str>,
+    /// Content-Type as sent.
+    pub content_type: Option<String>,
+    /// Body bytes received.
+    pub size_download: u64,
+    /// Mean bytes a second over the transfer.
+    pub speed_download: Option<u64>,
+    /// Redirects followed.
+    pub num_redirects: Option<u32>,
+    /// Connections opened.
+    pub num_connects: Option<u32>,
+    /// Peer address.
+    pub remote_ip: Option<String>,
+    /// Peer port.
+    pub remote_port: Option<u16>,
+    /// `http` or `https`, of the last request.
+    pub scheme: Option<String>,
+    /// Start to name resolved.
+    pub time_namelookup: Option<Duration>,
+    /// Start to TCP connected.
+    pub time_connect: Option<Duration>,
+    /// Start to TLS established; zero without TLS.
+    pub time_appconnect: Option<Duration>,
+    /// Start to the first byte.
+    pub time_starttransfer: Option<Duration>,
+    /// Start to the end.
+    pub time_total: Option<Duration>,
+    /// libcurl's connection id.
+    pub conn_id: Option<i64>,
+    /// libcurl's transfer id.
+    pub xfer_id: Option<i64>,
+}
+
+/// What is on disk (or went out) at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Path that can be opened from the current directory; `None` for standard output and discarded bodies.
+    pub filename: Option<PathBuf>,
+    /// Bytes of the finished body.
+    pub size: Option<u64>,
+    /// Offset at which an earlier partial file was continued.
+    pub resume_from: Option<u64>,
+    /// Hex digest, when one was computed.
+    pub sha256: Option<String>,
+}
+
+/// A job at its end, with all that its record tells.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The job.
+    pub job: Job,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The last attempt; `None` when nothing was sent.
+    pub stats: Option<Stats>,
+    /// The body.
+    pub saved: Saved,
+    /// From acceptance to the start of the last attempt (to the end, when there was none).
+    pub time_queue: Duration,
+}

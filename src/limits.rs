@@ -1,0 +1,74 @@
+//! Descriptors: how many transfers this process can have open at once.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// A socket and a file.
+const PER_TRANSFER: u64 = 2;
+/// Inputs, outputs, the event queue, libcurl's wake-ups and resolver, connections that are being closed.
+const SLACK: u64 = 24;
+/// With fewer nothing useful can run.
+const FEWEST: u64 = 16;
+
+/// Raises the soft limit on descriptors to the hard one; returns how many may be open now.
+pub fn raise() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let current = if raised.is_ok() { limit.maximum } else { limit.current };
+    // None is "unlimited"; the kernel's own ceiling is far above what is asked for.
+    current.unwrap_or(1 << 20)
+}
+
+/// Descriptors that were open when the program started.
+pub fn open() -> u64 {
+    match std::fs::read_dir("/proc/self/fd") {
+        // One of them is the directory being read.
+        Ok(entries) => entries.count().saturating_sub(1) as u64,
+        Err(_) => 3,
+    }
+}
+
+/// Whether `jobs` transfers would use descriptors of 1024 or more.
+pub fn reaches_high_descriptors(jobs: usize, open: u64) -> bool {
+    (jobs as u64).saturating_mul(PER_TRANSFER).saturating_add(open + SLACK) > 1024
+}
+
+/// Transfers that fit: `jobs`, or as many as `limit` descriptors with `open` of them taken allow. `None` when there
+/// are too few to work with.
+pub fn fit(jobs: usize, limit: u64, open: u64) -> Option<usize> {
+    if limit < FEWEST || open.saturating_add(FEWEST / 2) > limit {
+        return None;
+    }
+    let free = limit - open;
+    // With little to spare, a small run needs less slack than a large one.
+    let slack = SLACK.min(free / 2);
+    let fit = ((free - slack) / PER_TRANSFER).max(1);
+    Some(usize::try_from(fit).unwrap_or(usize::MAX).min(jobs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transfers_are_fitted_to_the_descriptors() {
+        for (jobs, limit, open, fitted) in [
+            (200, 20_000, 3, Some(200)),
+            (200, 64, 3, Some(18)),
+            (10_000, 20_000, 1_100, Some(9_438)),
+            (1, 20_000, 3, Some(1)),
+            (50, 16, 3, Some(3)),
+            (50, 15, 3, None),
+            (50, 64, 60, None),
+            (8_000, 20_000, 3, Some(8_000)),
+        ] {
+            assert_eq!(fit(jobs, limit, open), fitted, "-j {jobs}, limit {limit}, {open} open");
+        }
+    }
+
+    #[test]
+    fn high_descriptors_are_reached_by_many_jobs_or_many_open_files() {
+        assert!(!reaches_high_descriptors(200, 3));
+        assert!(reaches_high_descriptors(600, 3));
+        assert!(reaches_high_descriptors(10, 1_100));
+    }
+}

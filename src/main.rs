@@ -1,0 +1,64 @@
+//! fetchmany: a list of URLs in, whole files out.
+//!
+//! The map of this house: [`cli`] says what may be typed, [`config`] what it means, [`driver`] runs the loop. The
+//! rooms it walks through are [`source`] (where jobs come from), [`schedule`] (what runs when), [`engine`] (bytes in
+//! motion), [`sink`] (where bytes land) and [`report`] (what people and programs see); [`job`] has the words they
+//! share.
+
+mod cli;
+mod config;
+mod driver;
+mod engine;
+mod exit;
+mod generate;
+mod job;
+mod limits;
+mod outlet;
+mod report;
+mod schedule;
+mod signals;
+mod sink;
+mod source;
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::exit::{Exit, Fatal, OrExit};
+
+fn main() -> ExitCode {
+    abort_on_panic();
+    match run() {
+        Ok(Exit::Signal(signal)) => {
+            signals::die_by(signal);
+            Exit::Signal(signal).into()
+        }
+        Ok(exit) => exit.into(),
+        Err(Fatal { exit, error }) => {
+            // A closed standard error is no reason to fail otherwise.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("fetchmany: {error:#}\n").as_bytes());
+            exit.into()
+        }
+    }
+}
+
+fn run() -> Result<Exit, Fatal> {
+    let args = cli::parse(&engine::describe_version());
+    if let Some(what) = args.generate {
+        return match generate::write(what, &mut std::io::stdout().lock()) {
+            Ok(()) => Ok(Exit::Ok),
+            Err(error) => Err(anyhow::Error::new(error).context("write to standard output")).or_exit(Exit::Local),
+        };
+    }
+    let config = Config::new(args).or_exit(Exit::Usage)?;
+    Driver::open(config)?.run()
+}
+
+/// A panic inside a libcurl callback would be caught there and every later callback skipped: end at once instead.
+fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tell(info);
+        std::process::abort();
+    }));
+}

@@ -1,0 +1,177 @@
+//! The files that results are kept in: `--results` and `--failed`.
+//!
+//! Opened at the start, so that a bad path fails before the work. A file of whole lines stays one: when an earlier run
+//! was cut off in the middle of a line, that line is ended before anything is appended.
+//!
+//! Must not know what a line says.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use super::streams::Lost;
+use crate::outlet::Outlet;
+
+/// Who may read a file that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whomever the umask lets.
+    Umask,
+    /// The owner alone: its lines may hold credentials.
+    Private,
+}
+
+/// What was in the file before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Goes.
+    Truncated,
+    /// Stays; lines are added.
+    Kept,
+}
+
+/// A file of lines, written as far as it takes them.
+#[derive(Debug)]
+pub struct Lines {
+    outlet: Outlet,
+    /// Its kind and path, for errors.
+    name: String,
+}
+
+impl Lines {
+    /// Opens or makes the file at `path`; `kind` says in errors what it is (`results file`). A FIFO waits here for its
+    /// reader.
+    ///
+    /// # Errors
+    /// When it cannot be opened for writing; the error names kind and path.
+    pub fn open(kind: &str, path: &Path, access: Access, before: Before) -> anyhow::Result<Lines> {
+        let name = format!("{kind} {}", path.display());
+        let mode = match access {
+            Access::Umask => 0o666,
+            Access::Private => 0o600,
+        };
+        let torn = before == Before::Kept && ends_in_a_line(path);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(before == Before::Kept)
+            .write(true)
+            .truncate(before == Before::Truncated)
+            .mode(mode)
+            .open(path)
+            .with_context(|| format!("open {name}"))?;
+        let mut outlet = Outlet::owned(file.into()).with_context(|| format!("open {name}"))?;
+        if torn {
+            outlet.push(b"\n");
+        }
+        Ok(Lines { outlet, name })
+    }
+
+    /// Queues a piece of a line or more.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.outlet.push(bytes);
+    }
+
+    /// Writes the queue, once a turn.
+    ///
+    /// # Errors
+    /// When the file takes no more; the error names it.
+    pub fn flush(&mut self) -> Result<(), Lost> {
+        self.outlet
+            .flush()
+            .map_err(|error| Lost::Failed(anyhow!(error).context(format!("write {}", self.name))))
+    }
+
+    /// Bytes that a slow reader (the file may be a FIFO) has not taken.
+    pub fn pending(&self) -> usize {
+        self.outlet.pending()
+    }
+}
+
+/// Whether the regular file at `path` ends without a line end. A file that cannot be read is taken to be whole.
+fn ends_in_a_line(path: &Path) -> bool {
+    let last = || -> io::Result<u8> {
+        if !path.metadata()?.is_file() {
+            return Ok(b'\n');
+        }
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut byte = [0];
+        file.read_exact(&mut byte)?;
+        Ok(byte[0])
+    };
+    last().is_ok_and(|byte| byte != b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn write(path: &Path, access: Access, before: Before, line: &[u8]) {
+        let mut lines = Lines::open("results file", path, access, before).unwrap();
+        lines.push(line);
+        lines.flush().unwrap();
+        assert_eq!(lines.pending(), 0);
+    }
+
+    #[test]
+    fn a_file_is_truncated_or_continued_after_its_last_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r");
+        let table: [(&str, Before, &str); 5] = [
+            ("", Before::Kept, "new\n"),
+            ("old\n", Before::Truncated, "new\n"),
+            ("old\n", Before::Kept, "old\nnew\n"),
+            ("{\"torn", Before::Kept, "{\"torn\nnew\n"),
+            ("{\"torn", Before::Truncated, "new\n"),
+        ];
+        for (old, before, expected) in table {
+            fs::write(&path, old).unwrap();
+            write(&path, Access::Umask, before, b"new\n");
+            assert_eq!(
+                fs::read_to_string(&path).unwrap(),
+                expected,
+                "{old:?} {before:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_private_file_is_made_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        for before in [Before::Truncated, Before::Kept] {
+            let path = dir.path().join(format!("{before:?}"));
+            write(&path, Access::Private, before, b"x\n");
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let missing = Path::new("/nonexistent/r.json");
+        let error = Lines::open("results file", missing, Access::Umask, Before::Kept).unwrap_err();
+        assert_eq!(error.to_string(), "open results file /nonexistent/r.json");
+        let mut full = Lines::open(
+            "failed file",
+            Path::new("/dev/full"),
+            Access::Umask,
+            Before::Truncated,
+        )
+        .unwrap();
+        full.push(b"x\n");
+        let Err(Lost::Failed(error)) = full.flush() else {
+            panic!("/dev/full takes nothing")
+        };
+        assert!(
+            format!("{error:#}").starts_with("write failed file /dev/full: No space left"),
+            "{error:#}"
+        );
+    }
+}

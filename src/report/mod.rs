@@ -1,0 +1,463 @@
+//! What people and programs see: a line or a JSON record per URL, bars or a status line while it runs, a summary at the
+//! end.
+//!
+//! Everything that comes from outside is escaped before it is printed. Nothing here ever waits for a reader: records
+//! queue (and stop admission, see [`Report::backlog`]), everything else is dropped.
+//!
+//! Must not decide anything: a run without this room downloads the same files.
+
+mod bars;
+mod escape;
+mod failures;
+mod files;
+#[cfg(test)]
+mod fixture;
+mod frame;
+mod lines;
+mod meter;
+mod record;
+mod screen;
+mod streams;
+mod summary;
+mod tally;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod units;
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use self::failures::Failures;
+use self::files::{Access, Before, Lines};
+use self::frame::Frame;
+use self::lines::Paint;
+use self::meter::Meter;
+use self::streams::Streams;
+use self::terminal::Environment;
+use crate::job::{Outcome, Settled};
+use crate::outlet::Outlet;
+
+pub use self::streams::Lost;
+pub use self::tally::Tally;
+
+/// Ten pictures a second look alive; more only cost.
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// While nothing runs there is nothing to watch: a daemon that waits wakes up once a second for its bars.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A status line where there is no terminal.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often a results file that is a pipe is tried again while its reader is slow.
+const FILE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What is shown, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Lines for people or records for programs.
+    pub results: Results,
+    /// Where they go.
+    pub stream: Stream,
+    /// The same records in a file.
+    pub results_file: Option<PathBuf>,
+    /// Input lines that failed or were cancelled, as they were read.
+    pub failed_file: Option<PathBuf>,
+    /// Add to both files instead of truncating them.
+    pub append: bool,
+    /// What is shown while it runs.
+    pub progress: ProgressStyle,
+    /// Whether lines for people are coloured.
+    pub color: ColorChoice,
+    /// 1: no results, progress or summary, failures go to standard error. 2 and more: nothing but the files.
+    pub quiet: u8,
+    /// 1 and more: failures go to standard error besides the JSON records.
+    pub verbose: u8,
+}
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Results {
+    /// A line that a person reads.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where results go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error, because standard output carries the bodies. A person's lines are dropped there when nobody
+    /// reads; JSON records are not.
+    Stderr,
+}
+
+/// What is shown while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressStyle {
+    /// Bars on a terminal that can show them, else a plain line now and then.
+    Auto,
+    /// Bars, whatever standard error is.
+    Bars,
+    /// A line every ten seconds.
+    Plain,
+    /// Nothing.
+    Off,
+}
+
+/// Whether lines for people are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+/// The run as it is now, from counters.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Transfers running.
+    pub in_flight: usize,
+    /// Jobs queued or delayed.
+    pub waiting: usize,
+    /// Body bytes of the whole run, running transfers included.
+    pub received: u64,
+    /// Bytes of the list read so far.
+    pub list_bytes: u64,
+    /// Bytes of the whole list, where that is known.
+    pub list_total: Option<u64>,
+    /// Lines accepted so far.
+    pub lines: u64,
+    /// No more lines will come.
+    pub list_ended: bool,
+    /// The running transfers; those that run longest are enough.
+    pub active: &'a [Active],
+}
+
+/// A running transfer.
+#[derive(Debug, Clone)]
+pub struct Active {
+    /// Its job's number.
+    pub urlnum: u64,
+    /// Name or URL. Outside text, escaped here.
+    pub label: String,
+    /// Body bytes so far.
+    pub received: u64,
+    /// Body bytes in all, where that is known.
+    pub expected: Option<u64>,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// Tells people and programs what happens.
+#[derive(Debug)]
+pub struct Report {
+    options: Options,
+    environment: Environment,
+    streams: Streams,
+    results_file: Option<Lines>,
+    failed_file: Option<Lines>,
+    /// How the result stream's lines are coloured, and standard error's.
+    paint: (Paint, Paint),
+    failures_on_stderr: bool,
+    failures: Failures,
+    tally: Tally,
+    meter: Meter,
+    show: Show,
+    opened: Instant,
+    /// The latest time that was told.
+    latest: Instant,
+    /// Reused for every record and line.
+    record: Vec<u8>,
+    line: String,
+}
+
+/// What is shown while it runs, and when it was shown last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Show {
+    Bars { last: Instant, interval: Duration },
+    Plain { last: Instant },
+    Nothing,
+}
+
+impl Report {
+    /// Opens the files and looks at the streams.
+    ///
+    /// # Errors
+    /// When a file cannot be opened; the error names its path.
+    pub fn open(options: Options, now: Instant) -> anyhow::Result<Report> {
+        let stdout = match options.stream {
+            Stream::Stdout if options.quiet == 0 => Some(Outlet::stdout()),
+            Stream::Stdout | Stream::Stderr => None,
+        };
+        Report::on(stdout, Outlet::stderr(), Environment::read(), options, now)
+    }
+
+    fn on(
+        stdout: Option<Outlet>,
+        stderr: Outlet,
+        environment: Environment,
+        options: Options,
+        now: Instant,
+    ) -> anyhow::Result<Report> {
+        let before = if options.append {
+            Before::Kept
+        } else {
+            Before::Truncated
+        };
+        let file = |kind, path: &Option<PathBuf>, access| {
+            path.as_ref()
+                .map(|path| Lines::open(kind, path, access, before))
+                .transpose()
+        };
+        let results_file = file("results file", &options.results_file, Access::Umask)?;
+        let failed_file = file("failed file", &options.failed_file, Access::Private)?;
+
+        let terminal = stderr.is_terminal();
+        let results_on_terminal = stdout.as_ref().map_or(terminal, Outlet::is_terminal);
+        let paint = (
+            environment.paint(options.color, results_on_terminal),
+            environment.paint(options.color, terminal),
+        );
+        let streams = Streams::new(stdout, stderr, &options)?;
+        let failures_on_stderr = match (options.quiet, options.results) {
+            (0, Results::Human) => false,
+            // A person at the terminal does not see the records that go elsewhere.
+            (0, Results::Json) => {
+                streams.are_separate()
+                    && (options.verbose > 0 || (terminal && !results_on_terminal))
+            }
+            (1, _) => true,
+            _ => false,
+        };
+        let show = match options.progress {
+            _ if options.quiet > 0 => Show::Nothing,
+            ProgressStyle::Bars => Show::bars(now),
+            ProgressStyle::Auto if terminal && !environment.dumb => Show::bars(now),
+            ProgressStyle::Auto | ProgressStyle::Plain => Show::Plain { last: now },
+            ProgressStyle::Off => Show::Nothing,
+        };
+        Ok(Report {
+            options,
+            environment,
+            streams,
+            results_file,
+            failed_file,
+            paint,
+            failures_on_stderr,
+            failures: Failures::new(now),
+            tally: Tally::default(),
+            meter: Meter::new(now),
+            show,
+            opened: now,
+            latest: now,
+            record: Vec::new(),
+            line: String::new(),
+        })
+    }
+
+    /// Tells how a job ended, everywhere it belongs, and counts it. Written by the next [`Report::flush`].
+    ///
+    /// # Errors
+    /// None that is known: a record that cannot be put in words.
+    pub fn settled(&mut self, settled: &Settled) -> anyhow::Result<()> {
+        self.tally.count(settled);
+        let json = self.options.quiet == 0 && self.options.results == Results::Json;
+        if json || self.results_file.is_some() {
+            self.record.clear();
+            record::push(&mut self.record, settled)
+                .with_context(|| format!("write the record of {}", settled.job.origin))?;
+        }
+        if json {
+            self.streams.result(&self.record);
+        } else if self.options.quiet == 0 {
+            self.word(settled, self.paint.0);
+            self.streams.result(self.line.as_bytes());
+        }
+        if let Some(file) = &mut self.results_file {
+            file.push(&self.record);
+        }
+        if let (Some(file), Outcome::Failed(_) | Outcome::Cancelled(_)) =
+            (&mut self.failed_file, &settled.outcome)
+        {
+            file.push(&settled.job.input_line);
+            file.push(b"\n");
+        }
+        if self.failures_on_stderr
+            && matches!(settled.outcome, Outcome::Failed(_))
+            && self.failures.admit()
+        {
+            self.word(settled, self.paint.1);
+            self.streams.screen().remark(self.line.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// The person's line, in `self.line`.
+    fn word(&mut self, settled: &Settled, paint: Paint) {
+        self.line.clear();
+        lines::push(&mut self.line, settled, paint);
+        self.line.push('\n');
+    }
+
+    /// Says `message` on standard error, above the bars, escaped. Dropped with `-qq`, and when nobody reads.
+    pub fn note(&mut self, message: &str) {
+        if self.options.quiet > 1 {
+            return;
+        }
+        self.line.clear();
+        self.line.push_str("fetchmany: ");
+        escape::push_str(&mut self.line, message);
+        self.line.push('\n');
+        let screen = self.streams.screen();
+        screen.remark(self.line.as_bytes());
+        // At once, for it may be the last that is heard; what fails here, fails again in `flush`.
+        let _ = screen.flush();
+    }
+
+    /// Shows how it stands, when it is time for that.
+    pub fn draw(&mut self, now: Instant, progress: &Progress<'_>) {
+        self.latest = now;
+        if let Some(hidden) = self.failures.turn(now) {
+            self.tell_hidden(hidden);
+        }
+        if self
+            .show
+            .due(self.streams.holds_lines())
+            .is_none_or(|due| now < due)
+        {
+            return;
+        }
+        self.meter.sample(
+            now,
+            progress.received,
+            frame::fraction(progress, &self.tally),
+        );
+        match &mut self.show {
+            Show::Bars { last, interval } => {
+                *last = now;
+                *interval = if progress.in_flight > 0 {
+                    DRAW_INTERVAL
+                } else {
+                    IDLE_INTERVAL
+                };
+                let screen = self.streams.screen();
+                let size = self.environment.size_of(screen.fd());
+                let frame = Frame::compose(progress, &self.tally, &self.meter, now, size);
+                screen.draw(frame.as_ref(), size);
+            }
+            Show::Plain { last } => {
+                *last = now;
+                let status = summary::status(progress, &self.tally, &self.meter);
+                self.note(&status);
+            }
+            Show::Nothing => {}
+        }
+    }
+
+    /// When [`Report::draw`] wants to be called again; `None` when there is nothing to show.
+    pub fn next_draw(&self) -> Option<Instant> {
+        let files = (self.files_pending() > 0).then(|| self.latest + FILE_INTERVAL);
+        [
+            self.show.due(self.streams.holds_lines()),
+            self.failures.due(),
+            files,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Bytes of records that wait for a slow reader. Admission stops at 1 MiB.
+    pub fn backlog(&self) -> usize {
+        self.streams.backlog() + self.files_pending()
+    }
+
+    fn files_pending(&self) -> usize {
+        [&self.results_file, &self.failed_file]
+            .into_iter()
+            .flatten()
+            .map(Lines::pending)
+            .sum()
+    }
+
+    /// The descriptor to wait on for writability when there is a [`Report::backlog`]. `None` when it is always ready;
+    /// for a results file that is a FIFO, [`Report::next_draw`] asks for a turn instead.
+    pub fn stdout(&self) -> Option<BorrowedFd<'_>> {
+        self.streams.waitable()
+    }
+
+    /// Writes what is taken now. Once a turn.
+    ///
+    /// # Errors
+    /// When results can be told no more.
+    pub fn flush(&mut self) -> Result<(), Lost> {
+        // Each gets its lines, also when another is lost.
+        let streams = self.streams.flush();
+        let results = self.results_file.as_mut().map_or(Ok(()), Lines::flush);
+        let failed = self.failed_file.as_mut().map_or(Ok(()), Lines::flush);
+        streams.and(results).and(failed)
+    }
+
+    /// What became of all jobs so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Takes the bars away and prints the summary. Results still wait for [`Report::flush`].
+    pub fn finish(&mut self, now: Instant) {
+        self.show = Show::Nothing;
+        self.streams.screen().clear();
+        if let Some(hidden) = self.failures.rest() {
+            self.tell_hidden(hidden);
+        }
+        if self.options.quiet == 0 {
+            let elapsed = now.saturating_duration_since(self.opened);
+            self.note(&summary::outcome(&self.tally, elapsed));
+            if let Some(hint) = summary::hint(&self.tally, self.options.failed_file.as_deref()) {
+                self.note(&hint);
+            }
+        }
+        self.streams.screen().finish();
+    }
+
+    fn tell_hidden(&mut self, hidden: u64) {
+        let see = if self.options.failed_file.is_some() {
+            ""
+        } else {
+            " (use --failed FILE to keep the list)"
+        };
+        self.note(&format!(
+            "... and {} more failures{see}",
+            units::Count(hidden)
+        ));
+    }
+}
+
+impl Show {
+    fn bars(now: Instant) -> Show {
+        Show::Bars {
+            last: now,
+            interval: DRAW_INTERVAL,
+        }
+    }
+
+    /// When it is time again; sooner when lines wait for it.
+    fn due(&self, lines_wait: bool) -> Option<Instant> {
+        match self {
+            Show::Bars { last, .. } if lines_wait => Some(*last + DRAW_INTERVAL),
+            Show::Bars { last, interval } => Some(*last + *interval),
+            Show::Plain { last } => Some(*last + PLAIN_INTERVAL),
+            Show::Nothing => None,
+        }
+    }
+}

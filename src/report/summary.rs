@@ -1,0 +1,156 @@
+//! Sentences about the whole run: the status line of a run without bars, and the summary at its end.
+//!
+//! Must not know where they are printed.
+
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::meter::Meter;
+use super::tally::Tally;
+use super::units::{Bytes, Count, Rate, Time};
+use super::{Progress, escape, frame};
+
+/// How it stands: `1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
+pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
+    let mut text = format!("{} ok", Count(tally.ok));
+    // Writing to a String does not fail.
+    for (count, what) in [(tally.failed(), "failed"), (tally.skipped, "skipped")] {
+        if count > 0 {
+            let _ = write!(text, ", {} {what}", Count(count));
+        }
+    }
+    let _ = write!(text, ", {} running", Count(progress.in_flight as u64));
+    if progress.waiting > 0 {
+        let _ = write!(text, ", {} waiting", Count(progress.waiting as u64));
+    }
+    if let Some(rate) = meter.rate() {
+        let _ = write!(text, ", {}", Rate(rate));
+    }
+    if let Some(fraction) = frame::fraction(progress, tally) {
+        let _ = write!(text, ", {:.0}% of the list", (fraction * 100.0).floor());
+    }
+    if let Some(eta) = meter.eta() {
+        let _ = write!(text, ", ETA {}", Time(eta));
+    }
+    text
+}
+
+/// What came of it: `1,234 ok, 3 failed (2 http, 1 dns), 5 skipped; 12.34 MiB in 1m20s, 157.95 KiB/s`.
+pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
+    let mut text = format!("{} ok", Count(tally.ok));
+    if tally.failed() > 0 {
+        let classes: Vec<_> = tally
+            .failures()
+            .map(|(class, count)| format!("{} {}", Count(count), class.as_str()))
+            .collect();
+        let _ = write!(
+            text,
+            ", {} failed ({})",
+            Count(tally.failed()),
+            classes.join(", ")
+        );
+    }
+    for (count, what) in [(tally.skipped, "skipped"), (tally.cancelled, "cancelled")] {
+        if count > 0 {
+            let _ = write!(text, ", {} {what}", Count(count));
+        }
+    }
+    let _ = write!(text, "; {} in {}", Bytes(tally.bytes), Time(elapsed));
+    if !elapsed.is_zero() {
+        let _ = write!(
+            text,
+            ", {}",
+            Rate(tally.bytes as f64 / elapsed.as_secs_f64())
+        );
+    }
+    text
+}
+
+/// Where the failures are kept, or could be; `None` when nothing failed.
+pub fn hint(tally: &Tally, failed_file: Option<&Path>) -> Option<String> {
+    let failed = tally.failed();
+    let mut text = format!("{} failed: ", Count(failed));
+    match failed_file {
+        Some(path) => {
+            text.push_str("see ");
+            escape::push_bytes(&mut text, path.as_os_str().as_bytes());
+        }
+        None => text.push_str("use --failed FILE to keep the list"),
+    }
+    (failed > 0).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+    use std::time::Instant;
+
+    fn tally() -> Tally {
+        let mut tally = Tally::default();
+        for settled in [
+            fixture::ok(),
+            fixture::failed(),
+            fixture::hostile(),
+            fixture::skipped(),
+            fixture::cancelled(),
+        ] {
+            tally.count(&settled);
+        }
+        tally
+    }
+
+    #[test]
+    fn the_summary_counts_everything_that_happened_and_nothing_else() {
+        let time = Duration::from_millis(1_500);
+        assert_eq!(
+            outcome(&tally(), time),
+            "1 ok, 2 failed (1 http, 1 protocol), 1 skipped, 1 cancelled; 12.30 MiB in 1.50s, 8.20 MiB/s"
+        );
+        assert_eq!(
+            outcome(&Tally::default(), Duration::ZERO),
+            "0 ok; 0 B in 0.00s"
+        );
+    }
+
+    #[test]
+    fn failures_are_pointed_to() {
+        assert_eq!(
+            hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(),
+            "2 failed: see failed\\x1b.txt"
+        );
+        assert_eq!(
+            hint(&tally(), None).unwrap(),
+            "2 failed: use --failed FILE to keep the list"
+        );
+        assert_eq!(hint(&Tally::default(), None), None);
+    }
+
+    #[test]
+    fn the_status_line_tells_what_is_known() {
+        let now = Instant::now();
+        let mut meter = Meter::new(now);
+        let mut progress = Progress {
+            in_flight: 60,
+            waiting: 3,
+            received: 0,
+            list_bytes: 0,
+            list_total: None,
+            lines: 50,
+            list_ended: false,
+            active: &[],
+        };
+        assert_eq!(
+            status(&progress, &tally(), &meter),
+            "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting"
+        );
+        progress.list_ended = true;
+        meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1));
+        assert_eq!(
+            status(&progress, &tally(), &meter),
+            "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s, 10% of the list, ETA 1m30s"
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! Claims: which names are taken in this run, and by which URL.
+//!
+//! 16 bytes a name, plus the table's slack, because a list may have ten million of them. Two names or URLs are the
+//! same when 64 bits of their SHA-256 are; a chance collision of two names costs one of them a hash in its name, and
+//! nothing else. Knows nothing of the file system.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::hash::Digest;
+
+/// Owner of a name that is a directory.
+const DIRECTORY: u64 = 0;
+
+/// Owner of a name that was taken because the wanted one was there already.
+const NUMBERED: u64 = 1;
+
+/// The names claimed so far.
+#[derive(Debug, Default)]
+pub struct Claims {
+    owners: HashMap<u64, u64, BuildHasherDefault<Identity>>,
+    bound: Option<Bound>,
+}
+
+/// Oldest names are forgotten when there are more than `most`.
+#[derive(Debug)]
+struct Bound {
+    most: usize,
+    order: VecDeque<u64>,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// Nobody had the name; now it is the claimant's.
+    Now,
+    /// The same URL has claimed it before.
+    Before,
+    /// It is somebody else's.
+    Taken,
+}
+
+impl Claims {
+    /// No claims yet; at most `most` are remembered, the oldest forgotten.
+    pub fn new(most: Option<usize>) -> Claims {
+        let bound = most.map(|most| Bound { most, order: VecDeque::new() });
+        Claims { owners: HashMap::default(), bound }
+    }
+
+    /// Claims the file `path` for the URL with digest `url`.
+    pub fn file(&mut self, path: &str, url: &Digest) -> Claimed {
+        self.claim(path, url.short().max(NUMBERED + 1))
+    }
+
+    /// Claims `path` as one of the numbered names of a file that exists.
+    pub fn numbered(&mut self, path: &str) -> Claimed {
+        match self.claim(path, NUMBERED) {
+            Claimed::Before => Claimed::Taken,
+            claimed => claimed,
+        }
+    }
+
+    /// Claims `path` as a directory, which it may be for any number of files.
+    pub fn directory(&mut self, path: &str) -> Claimed {
+        self.claim(path, DIRECTORY)
+    }
+
+    fn claim(&mut self, path: &str, owner: u64) -> Claimed {
+        let name = Digest::of(path).short();
+        match self.owners.get(&name) {
+            Some(before) if *before == owner => return Claimed::Before,
+            Some(_) => return Claimed::Taken,
+            None => {}
+        }
+        self.owners.insert(name, owner);
+        if let Some(bound) = &mut self.bound {
+            bound.order.push_back(name);
+            if bound.order.len() > bound.most
+                && let Some(oldest) = bound.order.pop_front()
+            {
+                self.owners.remove(&oldest);
+            }
+        }
+        Claimed::Now
+    }
+}
+
+/// The keys are parts of a SHA-256 already.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_belongs_to_the_first_url_and_kinds_do_not_mix() {
+        let (one, two) = (Digest::of("http://h/1"), Digest::of("http://h/2"));
+        let mut claims = Claims::new(None);
+        assert_eq!(claims.file("a", &one), Claimed::Now);
+        assert_eq!(claims.file("a", &one), Claimed::Before);
+        assert_eq!(claims.file("a", &two), Claimed::Taken);
+        assert_eq!(claims.file("A", &two), Claimed::Now, "case tells names apart");
+        assert_eq!(claims.directory("a"), Claimed::Taken);
+        assert_eq!(claims.directory("d"), Claimed::Now);
+        assert_eq!(claims.directory("d"), Claimed::Before);
+        assert_eq!(claims.file("d", &one), Claimed::Taken);
+        assert_eq!(claims.numbered("a.1"), Claimed::Now);
+        assert_eq!(claims.numbered("a.1"), Claimed::Taken);
+    }
+
+    #[test]
+    fn a_bound_forgets_the_oldest_name() {
+        let (one, two) = (Digest::of("1"), Digest::of("2"));
+        let mut claims = Claims::new(Some(2));
+        for name in ["a", "b", "c"] {
+            assert_eq!(claims.file(name, &one), Claimed::Now);
+        }
+        assert_eq!(claims.file("c", &two), Claimed::Taken);
+        assert_eq!(claims.file("b", &two), Claimed::Taken);
+        assert_eq!(claims.file("a", &two), Claimed::Now);
+        assert_eq!(claims.owners.len(), 2);
+    }
+}

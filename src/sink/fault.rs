@@ -1,0 +1,73 @@
+//! What went wrong on this machine, in plain words: from an error number to a [`Failure`].
+
+use rustix::io::Errno;
+
+use crate::job::Failure;
+
+/// A failed step of writing a body.
+#[derive(Debug)]
+pub struct Fault {
+    failure: Failure,
+    errno: Option<Errno>,
+}
+
+impl Fault {
+    /// `doing` something with `what` met `errno`.
+    pub fn system(doing: &str, what: &str, errno: Errno) -> Fault {
+        let message = format!("{doing} {what}: {}", reason(errno));
+        let failure = Failure::local(message);
+        // Descriptors and memory come back when other transfers end.
+        let failure = if is_shortage(errno) { failure.passing() } else { failure };
+        Fault { failure, errno: Some(errno) }
+    }
+
+    /// Something other than the kernel is in the way.
+    pub fn local(message: String) -> Fault {
+        Fault { failure: Failure::local(message), errno: None }
+    }
+
+    /// The error number, when the kernel gave one.
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+
+    /// Whether the disk, or the user's share of it, is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self.errno, Some(Errno::NOSPC | Errno::DQUOT))
+    }
+
+    /// What the job is told.
+    pub fn into_failure(self) -> Failure {
+        self.failure
+    }
+}
+
+/// Whether the error is for want of descriptors or memory.
+pub fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
+/// The system's words without its number.
+pub fn reason(error: impl Into<std::io::Error>) -> String {
+    let mut text = error.into().to_string();
+    if let Some(at) = text.rfind(" (os error ") {
+        text.truncate(at);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Persistence;
+
+    #[test]
+    fn a_fault_names_the_step_the_thing_and_the_reason() {
+        let full = Fault::system("write", "a/b.txt", Errno::NOSPC);
+        assert!(full.is_full());
+        assert_eq!(full.into_failure(), Failure::local("write a/b.txt: No space left on device"));
+        let shortage = Fault::system("open", "x", Errno::MFILE);
+        assert!(!shortage.is_full());
+        assert_eq!(shortage.into_failure().persistence, Persistence::Passing);
+    }
+}

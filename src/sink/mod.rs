@@ -1,0 +1,231 @@
+//! Where bytes land: names, files, standard output, or nowhere.
+//!
+//! [`Sink::claim`] gives a job its name when its line is read, [`Sink::body`] takes the bytes of one attempt, and
+//! [`Sink::publish`] makes them visible at once and whole, or [`Sink::abandon`] keeps or removes what is there.
+//! Touches nothing outside the output directory, follows no link below it and overwrites nothing unasked. Must not
+//! know the network, retries or the command line.
+
+mod body;
+mod claims;
+mod fault;
+mod file;
+mod files;
+mod hash;
+mod names;
+mod stdout;
+mod sys;
+mod template;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::borrow::Cow;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::task::Poll;
+
+use crate::job::{ErrorClass, Failure, Job, Outcome, Saved};
+use crate::outlet::Outlet;
+
+pub use body::{Body, Head};
+pub use stdout::Lost;
+pub use template::Template;
+
+use body::Place;
+use claims::Claims;
+use fault::Fault;
+use files::Files;
+use stdout::Stdout;
+use tree::Tree;
+
+/// What the user wants of this room.
+#[derive(Debug)]
+pub struct Options {
+    /// Where bodies go.
+    pub target: Target,
+    /// What happens when the name is there already.
+    pub if_exists: IfExists,
+    /// Whether a file gets the time of `Last-Modified`.
+    pub remote_time: bool,
+    /// Most bytes written for one body.
+    pub max_filesize: Option<u64>,
+    /// Most names remembered, for a run without end; `None` remembers all.
+    pub names_kept: Option<usize>,
+}
+
+/// Where bodies go.
+#[derive(Debug)]
+pub enum Target {
+    /// Into files.
+    Files {
+        /// Output directory, made when it is missing. Empty means the current directory and adds nothing to the
+        /// paths in the records.
+        dir: PathBuf,
+        /// Name of a file that has none of its own.
+        template: Template,
+    },
+    /// To standard output, whole bodies one after another.
+    Stdout,
+    /// Nowhere; they are counted.
+    Discard,
+}
+
+/// What happens when the final name is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfExists {
+    /// Nothing is fetched.
+    Skip,
+    /// It is replaced when the new body is whole.
+    Overwrite,
+    /// The new file is called `stem.1.ext`, `stem.2.ext` …
+    Rename,
+    /// The job fails.
+    Fail,
+}
+
+/// What is to be done with a job.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It has its name and is fetched.
+    Fetch,
+    /// Nothing, and why.
+    Skip(Cow<'static, str>),
+    /// It cannot be kept, and why: settle it as failed.
+    Refuse(Failure),
+}
+
+/// Where bytes land.
+#[derive(Debug)]
+pub struct Sink {
+    landing: Landing,
+    remote_time: bool,
+    max_filesize: Option<u64>,
+    disk_full: bool,
+}
+
+#[derive(Debug)]
+enum Landing {
+    Files(Files),
+    Stdout(Stdout),
+    Discard,
+}
+
+impl Sink {
+    /// Opens the target. An output directory is made when it is missing, and is proved to be writable.
+    ///
+    /// # Errors
+    /// The directory cannot be made, opened or written: exit 3, before any request.
+    pub fn open(options: Options) -> anyhow::Result<Sink> {
+        let landing = match options.target {
+            Target::Files { dir, template } => {
+                let claims = Claims::new(options.names_kept);
+                Landing::Files(Files::new(Tree::open(dir)?, template, options.if_exists, claims))
+            }
+            Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
+            Target::Discard => Landing::Discard,
+        };
+        let Options { remote_time, max_filesize, .. } = options;
+        Ok(Sink { landing, remote_time, max_filesize, disk_full: false })
+    }
+
+    /// Gives `job` its destination, or says why there is nothing to fetch. To be called for every good line, in
+    /// input order and before anything else can settle it, so that names are the same in every run.
+    pub fn claim(&mut self, job: &mut Job) -> Claim {
+        // A bad name is a bad line, whether or not the name is used.
+        let given = match job.name.as_deref().map(names::confined).transpose() {
+            Ok(given) => given,
+            Err(message) => return Claim::Refuse(Failure::input(message)),
+        };
+        match &mut self.landing {
+            Landing::Files(files) => files.claim(job, given),
+            Landing::Stdout(_) | Landing::Discard => Claim::Fetch,
+        }
+    }
+
+    /// Takes the bytes of one attempt at `job`, whose name is claimed. Opens nothing yet.
+    pub fn body(&mut self, job: &Job) -> Body {
+        let place = match &mut self.landing {
+            Landing::Files(files) => Place::File(files.file(job)),
+            Landing::Stdout(stdout) => Place::Spool(stdout.spool()),
+            Landing::Discard => Place::Nowhere,
+        };
+        Body::new(place, self.max_filesize)
+    }
+
+    /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another
+    /// body is being written. After `Ready` the body is spent.
+    pub fn publish(&mut self, body: &mut Body) -> Poll<(Outcome, Saved)> {
+        let published = match body.finish(self.remote_time) {
+            Err(failure) => Ok((Outcome::Failed(failure), None)),
+            Ok(()) => match (&mut self.landing, &mut body.place) {
+                (Landing::Files(files), Place::File(file)) => {
+                    files.publish(file).map(|(outcome, name)| (outcome, Some(name)))
+                }
+                (Landing::Stdout(stdout), Place::Spool(spool)) => match stdout.publish(spool) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(result) => result.map(|()| (Outcome::Ok, None)),
+                },
+                (_, Place::Nowhere) => Ok((Outcome::Ok, None)),
+                (_, Place::File(_) | Place::Spool(_)) => Err(Fault::local("the body is of another sink".to_owned())),
+            },
+        };
+        let (outcome, name) = published.unwrap_or_else(|fault| (Outcome::Failed(body.failed(fault)), None));
+        if let Outcome::Failed(failure) = &outcome {
+            self.end(body, Some(failure));
+        }
+        let filename = match (&self.landing, &body.place) {
+            (Landing::Files(files), Place::File(file)) => {
+                Some(files.tree().path(name.as_ref().unwrap_or(file.name()).path()))
+            }
+            _ => None,
+        };
+        let size = (outcome == Outcome::Ok).then_some(body.received());
+        Poll::Ready((outcome, Saved { filename, size, ..Saved::default() }))
+    }
+
+    /// Ends a failed attempt, or with `None` a cancelled one: what arrived is kept as a partial file, unless it is
+    /// of no use or the disk is full.
+    pub fn abandon(&mut self, mut body: Body, failure: Option<&Failure>) {
+        self.end(&mut body, failure);
+    }
+
+    /// The path of the job's file from the current directory, whether or not it is there.
+    pub fn filename(&self, job: &Job) -> Option<PathBuf> {
+        let Landing::Files(files) = &self.landing else { return None };
+        job.destination.as_ref().and_then(|name| name.to_str()).map(|name| files.tree().path(name))
+    }
+
+    /// What to wait on after [`Poll::Pending`], until it is writable.
+    pub fn stdout(&self) -> Option<BorrowedFd<'_>> {
+        let Landing::Stdout(stdout) = &self.landing else { return None };
+        stdout.outlet().waitable()
+    }
+
+    /// Why standard output takes no more bodies, which ends the run.
+    pub fn lost(&self) -> Option<&Lost> {
+        let Landing::Stdout(stdout) = &self.landing else { return None };
+        stdout.lost()
+    }
+
+    /// Whether a body did not fit on the disk in this run: exit 3, though what fits goes on.
+    pub fn disk_full(&self) -> bool {
+        self.disk_full
+    }
+
+    fn end(&mut self, body: &mut Body, failure: Option<&Failure>) {
+        self.disk_full |= body.disk_full();
+        // Whole or not, these bytes are not the ones that were asked for.
+        let useless = matches!(
+            failure.map(|failure| failure.class),
+            Some(ErrorClass::TooLarge | ErrorClass::Http | ErrorClass::Checksum)
+        );
+        match (&mut self.landing, &mut body.place) {
+            (_, Place::File(file)) if useless || body.received == 0 || body.disk_full => file.remove(),
+            (_, Place::File(file)) => file.keep(),
+            (Landing::Stdout(stdout), Place::Spool(spool)) => stdout.abandon(spool),
+            (_, Place::Spool(_) | Place::Nowhere) => {}
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! System calls as this room makes them: repeated when a signal interrupts them, descriptors closed on exec and
+//! never 0, 1 or 2 (somebody may have started us with those closed, and writes to them blindly).
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::{Errno, Result, retry_on_intr};
+
+/// What new files may at most be; the umask is taken off.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// What new directories may at most be; the umask is taken off.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
+
+/// `openat`. Files it creates have [`FILE_MODE`].
+pub fn open(dir: impl AsFd, name: impl rustix::path::Arg + Copy, flags: OFlags) -> Result<OwnedFd> {
+    above_standard(retry_on_intr(|| rustix::fs::openat(&dir, name, flags | OFlags::CLOEXEC, FILE_MODE))?)
+}
+
+/// A directory that is only walked through and written into, not listed.
+pub fn open_directory(dir: impl AsFd, name: impl rustix::path::Arg + Copy, flags: OFlags) -> Result<OwnedFd> {
+    open(dir, name, flags | OFlags::PATH | OFlags::DIRECTORY)
+}
+
+/// A file in `dir` that has no name yet.
+pub fn open_unnamed(dir: impl AsFd) -> Result<OwnedFd> {
+    open(dir, ".", OFlags::TMPFILE | OFlags::RDWR)
+}
+
+/// The same descriptor with a number above those of the standard streams.
+pub fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
+    match fd.as_raw_fd() {
+        0..=2 => rustix::io::fcntl_dupfd_cloexec(&fd, 3),
+        _ => Ok(fd),
+    }
+}
+
+/// Writes all of `data`, whatever the kernel takes at a time.
+pub fn write_all(fd: impl AsFd, mut data: &[u8]) -> Result<()> {
+    while !data.is_empty() {
+        match retry_on_intr(|| rustix::io::write(&fd, data))? {
+            // Not for regular files, but a loop must not depend on that.
+            0 => return Err(Errno::IO),
+            written => data = data.get(written..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+/// Reads once at `offset`.
+pub fn read_at(fd: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
+    retry_on_intr(|| rustix::io::pread(&fd, &mut *buffer, offset))
+}
+
+/// What `name` is, not following a link.
+pub fn stat(dir: impl AsFd, name: &str) -> Result<Stat> {
+    retry_on_intr(|| rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW))
+}
+
+/// What is open.
+pub fn stat_open(fd: impl AsFd) -> Result<Stat> {
+    retry_on_intr(|| rustix::fs::fstat(&fd))
+}
+
+/// Makes a directory; that it is there already is not an error.
+pub fn make_directory(dir: impl AsFd, name: &str) -> Result<()> {
+    match retry_on_intr(|| rustix::fs::mkdirat(&dir, name, DIRECTORY_MODE)) {
+        Err(Errno::EXIST) => Ok(()),
+        result => result,
+    }
+}
+
+/// Gives the file `from` in `source` the further name `to` in `target`.
+pub fn link(source: impl AsFd, from: &str, target: impl AsFd, to: &str, flags: AtFlags) -> Result<()> {
+    retry_on_intr(|| rustix::fs::linkat(&source, from, &target, to, flags))
+}
+
+/// Renames within one directory.
+pub fn rename(dir: impl AsFd, from: &str, to: &str, flags: RenameFlags) -> Result<()> {
+    match flags.is_empty() {
+        true => retry_on_intr(|| rustix::fs::renameat(&dir, from, &dir, to)),
+        false => retry_on_intr(|| rustix::fs::renameat_with(&dir, from, &dir, to, flags)),
+    }
+}
+
+/// Removes a name of a file.
+pub fn unlink(dir: impl AsFd, name: &str) -> Result<()> {
+    retry_on_intr(|| rustix::fs::unlinkat(&dir, name, AtFlags::empty()))
+}
+
+/// Empties a file.
+pub fn truncate(fd: impl AsFd) -> Result<()> {
+    retry_on_intr(|| rustix::fs::ftruncate(&fd, 0))
+}
+
+/// Locks the open file for this description, or says `WOULDBLOCK`.
+pub fn lock(fd: impl AsFd) -> Result<()> {
+    retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive))
+}
+
+/// Waits until the data are where the file system keeps them.
+pub fn flush(fd: impl AsFd) -> Result<()> {
+    retry_on_intr(|| rustix::fs::fdatasync(&fd))
+}
+
+/// Sets the modification time, in Unix seconds.
+pub fn set_modified(fd: impl AsFd, seconds: i64) -> Result<()> {
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let times = Timestamps { last_access, last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 } };
+    retry_on_intr(|| rustix::fs::futimens(&fd, &times))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_of_a_standard_stream_is_moved_up() -> anyhow::Result<()> {
+        let null = open(rustix::fs::CWD, "/dev/null", OFlags::RDWR)?;
+        assert!(above_standard(null)?.as_raw_fd() > 2);
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! The output directory and what is below it, held by descriptors, so that it stays the same directory when its path
+//! is renamed or replaced, and so that no symbolic link planted below it is ever walked through.
+//!
+//! Must not know URLs, nor what the files are for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::Context as _;
+use rustix::fs::{Access, AtFlags, CWD, Dir, OFlags};
+use rustix::io::{Errno, Result};
+
+use super::sys;
+
+/// Directories kept open: enough for the hosts of neighbouring lines, few beside the descriptors of the transfers.
+const RECENT: usize = 8;
+
+/// Entries of the output directory looked at when it is opened, a few milliseconds' worth.
+const ENTRIES_LOOKED_AT: usize = 10_000;
+
+/// File systems that report a full disk only when the data are flushed: NFS, SMB, CIFS, SMB2, AFS (`statfs(2)`).
+const REMOTE: [u32; 5] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f];
+
+/// The output directory.
+#[derive(Debug)]
+pub struct Tree {
+    given: PathBuf,
+    root: Rc<OwnedFd>,
+    /// Directories below it by relative path, the most recent first.
+    recent: RefCell<VecDeque<(String, Rc<OwnedFd>)>>,
+    linking: Cell<Linking>,
+    partials: Cell<Partials>,
+    flushing: Flushing,
+}
+
+/// How a file that has no name gets one, from the best way down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Linking {
+    /// `linkat` with `AT_EMPTY_PATH`: since Linux 6.10 for everybody, before that with `CAP_DAC_READ_SEARCH`.
+    Descriptor,
+    /// `linkat` through `/proc/self/fd`.
+    Proc,
+    /// Not at all: the file system has no such files, or they cannot be linked.
+    Refused,
+}
+
+/// Whether partial files may lie in the output directory itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Partials {
+    None,
+    Possible,
+}
+
+/// When data count as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushing {
+    /// When `write` has taken them.
+    Never,
+    /// After a flush, because errors show only then.
+    BeforePublishing,
+}
+
+/// Whether missing directories are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// They are.
+    Make,
+    /// They are an error.
+    Report,
+}
+
+impl Tree {
+    /// Opens the directory `given`, made when it is missing; an empty path is the current directory.
+    ///
+    /// # Errors
+    /// It cannot be made, opened or written to.
+    pub fn open(given: PathBuf) -> anyhow::Result<Tree> {
+        let path = if given.as_os_str().is_empty() { Path::new(".") } else { &given };
+        std::fs::create_dir_all(path).with_context(|| format!("make output directory {}", path.display()))?;
+        let root = sys::open_directory(CWD, path, OFlags::empty())
+            .with_context(|| format!("open output directory {}", path.display()))?;
+        let linking =
+            linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
+        let remote = rustix::fs::fstatfs(&root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u32)));
+        let flushing = if remote { Flushing::BeforePublishing } else { Flushing::Never };
+        let partials = Cell::new(partials(&root).unwrap_or(Partials::Possible));
+        let recent = RefCell::new(VecDeque::with_capacity(RECENT));
+        Ok(Tree { given, root: Rc::new(root), recent, linking: Cell::new(linking), partials, flushing })
+    }
+
+    /// The path of `name` as it can be opened from the current directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.given.join(name)
+    }
+
+    /// The directory at the relative path `path`; the empty path is the output directory.
+    ///
+    /// # Errors
+    /// Those of `openat` and `mkdirat`; `NOTDIR` also for a symbolic link to a directory.
+    pub fn directory(&self, path: &str, missing: Missing) -> Result<Rc<OwnedFd>> {
+        if path.is_empty() {
+            return Ok(Rc::clone(&self.root));
+        }
+        let mut recent = self.recent.borrow_mut();
+        if let Some(at) = recent.iter().position(|(known, _)| known == path)
+            && let Some(found) = recent.remove(at)
+        {
+            let fd = Rc::clone(&found.1);
+            recent.push_front(found);
+            return Ok(fd);
+        }
+        let mut dir = Rc::clone(&self.root);
+        for component in path.split('/') {
+            dir = Rc::new(step(&dir, component, missing)?);
+        }
+        recent.truncate(RECENT - 1);
+        recent.push_front((path.to_owned(), Rc::clone(&dir)));
+        Ok(dir)
+    }
+
+    /// Forgets the descriptor of the directory at `path`, which may have been removed. `false`: none was kept.
+    pub fn forget(&self, path: &str) -> bool {
+        let mut recent = self.recent.borrow_mut();
+        let before = recent.len();
+        recent.retain(|(known, _)| known != path);
+        recent.len() < before
+    }
+
+    /// Whether files without a name can be used.
+    pub fn links_unnamed(&self) -> bool {
+        self.linking.get() != Linking::Refused
+    }
+
+    /// Files without a name are not used any more in this run.
+    pub fn give_up_unnamed(&self) {
+        self.linking.set(Linking::Refused);
+    }
+
+    /// Names a file that has no name; `EXIST` when the name is taken.
+    pub fn link(&self, file: &OwnedFd, dir: &OwnedFd, name: &str) -> Result<()> {
+        if self.linking.get() == Linking::Descriptor {
+            match sys::link(file, "", dir, name, AtFlags::EMPTY_PATH) {
+                // Also what a kernel says that does not allow it (ENOENT) or does not know it (EINVAL).
+                Err(Errno::NOENT | Errno::INVAL | Errno::PERM) => {}
+                result => return result,
+            }
+        }
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        sys::link(CWD, &own, dir, name, AtFlags::SYMLINK_FOLLOW)?;
+        if self.linking.get() == Linking::Descriptor {
+            self.linking.set(Linking::Proc);
+        }
+        Ok(())
+    }
+
+    /// Whether a partial file may lie in the directory at `path`, so that it is worth a look.
+    pub fn may_have_partials(&self, path: &str) -> bool {
+        !path.is_empty() || self.partials.get() == Partials::Possible
+    }
+
+    /// A partial file was left behind.
+    pub fn left_partial(&self) {
+        self.partials.set(Partials::Possible);
+    }
+
+    /// When data count as written.
+    pub fn flushing(&self) -> Flushing {
+        self.flushing
+    }
+}
+
+/// One component further down.
+fn step(dir: &OwnedFd, component: &str, missing: Missing) -> Result<OwnedFd> {
+    match sys::open_directory(dir, component, OFlags::NOFOLLOW) {
+        Err(Errno::NOENT) if missing == Missing::Make => {
+            sys::make_directory(dir, component)?;
+            sys::open_directory(dir, component, OFlags::NOFOLLOW)
+        }
+        result => result,
+    }
+}
+
+/// Proves that files can be made in `root`, without leaving one, and finds out how.
+fn linking(root: &OwnedFd) -> Result<Linking> {
+    match sys::open_unnamed(root) {
+        Ok(_) => Ok(Linking::Descriptor),
+        // EOPNOTSUPP from the file system; the others from kernels before O_TMPFILE (open(2)).
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+            rustix::fs::accessat(root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
+            Ok(Linking::Refused)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks for partial files that earlier runs left; in a large directory they are always possible.
+fn partials(root: &OwnedFd) -> Result<Partials> {
+    let listing = sys::open(root, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    for (at, entry) in Dir::new(listing)?.enumerate() {
+        if at >= ENTRIES_LOOKED_AT || entry?.file_name().to_bytes().ends_with(b".part") {
+            return Ok(Partials::Possible);
+        }
+    }
+    Ok(Partials::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn directories_are_made_only_when_asked_and_kept_open_within_bounds() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let tree = Tree::open(dir.path().join("new/out"))?;
+        assert_eq!(tree.directory("a/b", Missing::Report).err(), Some(Errno::NOENT));
+        for at in 0..3 * RECENT {
+            tree.directory(&format!("a/{at}"), Missing::Make)?;
+        }
+        assert!(dir.path().join("new/out/a/0").is_dir());
+        assert_eq!(tree.recent.borrow().len(), RECENT);
+        assert!(tree.forget(&format!("a/{}", 3 * RECENT - 1)));
+        assert!(!tree.forget("a/0"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_planted_link_is_not_walked_through() -> anyhow::Result<()> {
+        let (dir, outside) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        std::fs::create_dir(outside.path().join("b"))?;
+        symlink(outside.path(), dir.path().join("a"))?;
+        let tree = Tree::open(dir.path().to_owned())?;
+        for path in ["a", "a/b"] {
+            assert_eq!(tree.directory(path, Missing::Make).err(), Some(Errno::NOTDIR), "{path}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn it_stays_the_same_directory_when_its_path_becomes_another() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (out, moved) = (dir.path().join("out"), dir.path().join("moved"));
+        let tree = Tree::open(out.clone())?;
+        std::fs::rename(&out, &moved)?;
+        symlink("/nonexistent", &out)?;
+        tree.directory("a", Missing::Make)?;
+        assert!(moved.join("a").is_dir());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_directory_cannot_be_opened_and_the_path_is_named() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        std::fs::write(dir.path().join("file"), "x")?;
+        symlink("/nonexistent/x", dir.path().join("dangling"))?;
+        for name in ["file", "file/below", "dangling"] {
+            let error = Tree::open(dir.path().join(name)).expect_err("it is no directory");
+            assert!(format!("{error:#}").contains(name), "{error:#}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn partial_files_of_earlier_runs_are_noticed() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        assert!(!Tree::open(dir.path().to_owned())?.may_have_partials(""));
+        std::fs::write(dir.path().join("x.part"), "x")?;
+        let tree = Tree::open(dir.path().to_owned())?;
+        assert!(tree.may_have_partials("") && tree.may_have_partials("a"));
+        Ok(())
+    }
+}

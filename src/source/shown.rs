@@ -1,0 +1,173 @@
+//! What of a URL may be shown: everything but user and password.
+//!
+//! Works on text, not on parsed URLs, because lines that are no URL are shown too. Where a line leaves open what in
+//! it is a password, too much is hidden rather than too little. Escaping for a terminal is done where it is printed.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use super::lines::Condition;
+
+/// Longest URL that is kept of a refused line, in bytes. Enough to recognise it by.
+const BOUND: usize = 2048;
+
+/// `text` as UTF-8: bytes that are none are percent-encoded, as they would be sent.
+pub fn readable(text: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(text) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            let mut readable = String::with_capacity(text.len() + 16);
+            for chunk in text.utf8_chunks() {
+                readable.push_str(chunk.valid());
+                for byte in chunk.invalid() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(readable, "%{byte:02X}");
+                }
+            }
+            Cow::Owned(readable)
+        }
+    }
+}
+
+/// An accepted URL without `user:password@`. Its authority begins after `://` and ends before the next `/`, `?`
+/// or `#` (RFC 3986, 3.2).
+pub fn without_credentials(url: &str) -> String {
+    let start = url.find("://").map_or(0, |colon| colon + 3);
+    let end = url[start..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |length| start + length);
+    match url[start..end].rfind('@') {
+        Some(at) => [&url[..start], &url[start + at + 1..]].concat(),
+        None => url.to_owned(),
+    }
+}
+
+/// The beginning of a refused line, up to the TAB before its name, without anything that may be a password.
+pub fn refused(line: &[u8], condition: Condition) -> String {
+    let line = readable(line);
+    let start = authority(&line);
+    let end = line[start..]
+        .find(['/', '?', '#'])
+        .map(|length| start + length);
+    let before = &line[..start];
+    let after = match end {
+        // The line was cut inside what may still be a user and a password.
+        None if condition != Condition::Whole => "",
+        _ => {
+            let region = &line[start..end.unwrap_or(line.len())];
+            // `http://user:pass/word@host/`: no URL, yet a password. What follows the colon is no port.
+            let port = region.rsplit_once(':').map(|(_, port)| port);
+            let searched = match port {
+                Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => &line[start..],
+                _ => region,
+            };
+            &line[searched.rfind('@').map_or(start, |at| start + at + 1)..]
+        }
+    };
+    let mut shown = [before, after].concat();
+    if let Some(tab) = shown.find('\t') {
+        shown.truncate(tab);
+    }
+    if shown.len() > BOUND {
+        let end = (0..=BOUND)
+            .rev()
+            .find(|index| shown.is_char_boundary(*index))
+            .unwrap_or(0);
+        shown.truncate(end);
+        shown.push('…');
+    }
+    shown
+}
+
+/// Where the authority would begin: after a scheme, its colon and any slashes, of whichever number and direction.
+fn authority(line: &str) -> usize {
+    let after_scheme = line.find(':').map_or(0, |colon| colon + 1);
+    let start = if line[after_scheme..].starts_with(['/', '\\']) {
+        after_scheme
+    } else {
+        0
+    };
+    line.len() - line[start..].trim_start_matches(['/', '\\']).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accepted_url_is_shown_as_typed_without_its_credentials() {
+        for (url, shown) in [
+            ("http://h/a", "http://h/a"),
+            ("HTTP://H/%61#b", "HTTP://H/%61#b"),
+            ("http://u:p@h/a", "http://h/a"),
+            ("http://u:p@h", "http://h"),
+            ("http://u;x:p%40q@h/a@b", "http://h/a@b"),
+            ("http://:p@h?x@y", "http://h?x@y"),
+            ("http://@h/", "http://h/"),
+            ("http://h/a?next=http://u@h/", "http://h/a?next=http://u@h/"),
+        ] {
+            assert_eq!(without_credentials(url), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_refused_line_shows_no_password_wherever_it_stands() {
+        for line in [
+            "http://u:S3CR3T@h:0/",
+            "http://u:S3CR3T@h:99999/",
+            "ftp://u:S3CR3T@h/x",
+            "u:S3CR3T@h/x",
+            "//u:S3CR3T@h/x",
+            "http:/u:S3CR3T@h/x",
+            "http:u:S3CR3T@h/x",
+            "http:///u:S3CR3T@h/x",
+            "http:\\\\u:S3CR3T@h\\x",
+            "http://u:S3CR3T@x@h/",
+            "http://u:x@S3CR3T@h/",
+            "http://u:S3CR3T/x@h/",
+            "http://u:x/S3CR3T@h/",
+            "http://u:x#S3CR3T?@h/",
+            "http://u:x\tS3CR3T@h/",
+            "http://u:S3CR3T\tx@h/",
+            " http://u:S3CR3T@h/x",
+            "-http://u:S3CR3T@h/x",
+            "http://[u:S3CR3T@h/x",
+        ] {
+            let shown = refused(line.as_bytes(), Condition::Whole);
+            assert!(!shown.contains("S3CR3T"), "{line:?} is shown as {shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_line_is_shown_up_to_its_name_and_bounded() {
+        for (line, shown) in [
+            ("ftp://h/x\tname", "ftp://h/x"),
+            ("ftp://h:21/x@y", "ftp://h:21/x@y"),
+            ("http://h:0/x@y\tu@v", "http://h:0/x@y"),
+            ("http://[::1]:0/x@y", "http://[::1]:0/x@y"),
+            ("http:///x", "http:///x"),
+            ("example.com/x@y", "example.com/x@y"),
+            ("", ""),
+            ("://", "://"),
+        ] {
+            assert_eq!(refused(line.as_bytes(), Condition::Whole), shown, "{line}");
+        }
+        let long = format!("http://h/{}", "ü".repeat(5000));
+        let shown = refused(long.as_bytes(), Condition::Whole);
+        assert!(shown.len() <= BOUND + '…'.len_utf8() && shown.ends_with('…'));
+    }
+
+    #[test]
+    fn a_line_cut_before_its_host_is_certain_shows_no_more_than_its_scheme() {
+        let cut = [b"http://u:".as_slice(), &[b'x'; 70_000]].concat();
+        assert_eq!(refused(&cut, Condition::TooLong), "http://");
+        assert_eq!(refused(b"http://u:S3CR", Condition::Torn), "http://");
+        assert_eq!(refused(b"http://h/S3", Condition::Torn), "http://h/S3");
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_shown_percent_encoded() {
+        assert_eq!(readable(b"http://h/\xff\xc3\x28"), "http://h/%FF%C3(");
+        assert_eq!(readable("http://h/ü".as_bytes()), "http://h/ü");
+    }
+}
