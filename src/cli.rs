@@ -308,9 +308,12 @@ fn jobs(text: &str) -> Result<usize, String> {
 fn resolve(text: &str) -> Result<String, String> {
     let wrong = || "it has the form HOST:PORT:ADDRESS".to_owned();
     let mut parts = text.splitn(3, ':');
-    let (Some(host), Some(port), Some(addresses)) = (parts.next(), parts.next(), parts.next()) else { return Err(wrong()) };
+    let (Some(host), Some(port), Some(addresses)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(wrong());
+    };
     let is_address = |address: &str| address.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    if host.trim_start_matches('+').is_empty() || port.parse::<u16>().is_err() || !addresses.split(',').all(is_address) {
+    if host.trim_start_matches('+').is_empty() || port.parse::<u16>().is_err() || !addresses.split(',').all(is_address)
+    {
         return Err(wrong());
     }
     Ok(text.to_owned())
@@ -382,7 +385,9 @@ mod tests {
 
     #[test]
     fn job_counts_are_bounded() {
-        for (text, good) in [("0", false), ("1", true), ("65535", true), ("65536", false), ("1e9", false), ("-5", false)] {
+        for (text, good) in
+            [("0", false), ("1", true), ("65535", true), ("65536", false), ("1e9", false), ("-5", false)]
+        {
             assert_eq!(jobs(text).is_ok(), good, "{text}");
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -48,7 +48,8 @@ impl Config {
     pub fn new(args: Args) -> anyhow::Result<Config> {
         let kind = if args.fifo.is_some() { Kind::Daemon } else { Kind::List };
         let target = target(&args)?;
-        let stream = if matches!(target, sink::Target::Stdout) { report::Stream::Stderr } else { report::Stream::Stdout };
+        let stream =
+            if matches!(target, sink::Target::Stdout) { report::Stream::Stderr } else { report::Stream::Stdout };
         if args.json && stream == report::Stream::Stderr {
             bail!("--json and -o - both write to standard output: use --results FILE");
         }
@@ -137,11 +138,14 @@ fn target(args: &Args) -> anyhow::Result<sink::Target> {
         None if args.tree => "{host}/{path}",
         None => "{name}",
     };
-    let template = sink::Template::parse(template).map_err(|error| anyhow::anyhow!("--output {template:?}: {error}"))?;
+    let template =
+        sink::Template::parse(template).map_err(|error| anyhow::anyhow!("--output {template:?}: {error}"))?;
     if args.output_dir.as_os_str().is_empty() {
         bail!("--output-dir is empty");
     }
-    Ok(sink::Target::Files { dir: args.output_dir.clone(), template })
+    // Without a directory in front, names are shown as curl would show them.
+    let dir = if args.output_dir == Path::new(".") { PathBuf::new() } else { args.output_dir.clone() };
+    Ok(sink::Target::Files { dir, template })
 }
 
 fn request(args: Args) -> anyhow::Result<Request> {
@@ -230,7 +234,9 @@ mod tests {
 
     #[test]
     fn text_that_would_break_out_of_a_header_is_refused() {
-        for (text, good) in [("X: y", true), ("X:\ty", true), ("X: y\r\nZ: a", false), ("X: \u{7f}", false), ("a\0b", false)] {
+        for (text, good) in
+            [("X: y", true), ("X:\ty", true), ("X: y\r\nZ: a", false), ("X: \u{7f}", false), ("a\0b", false)]
+        {
             assert_eq!(check_text("--header", text).is_ok(), good, "{text:?}");
         }
     }

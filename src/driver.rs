@@ -13,7 +13,8 @@ use anyhow::bail;
 
 use crate::config::{Config, Kind};
 use crate::engine::{self, Done, Engine, Wake};
-use crate::exit::{Exit, Fatal, OrExit};
+use crate::exit::Exit;
+use crate::fatal::{Fatal, OrExit};
 use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
 use crate::limits;
 use crate::report::{Active, Lost, Progress, Report};
@@ -53,6 +54,8 @@ pub struct Driver {
     /// More lines are known to be there than this turn took.
     unread: bool,
     next_check: Option<Instant>,
+    /// Whether the summary is on its way; it may wait for the same reader as the results.
+    summed_up: bool,
     /// When to stop waiting for the reader of standard output.
     give_up: Option<Instant>,
     now: Instant,
@@ -70,6 +73,8 @@ impl Driver {
     /// Opens every room; nothing is fetched yet.
     pub fn open(mut config: Config) -> Result<Driver, Fatal> {
         let now = Instant::now();
+        // First, so that whoever sees a sign of life can stop it properly.
+        let signals = Signals::catch().or_exit(Exit::Local)?;
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
         let fitted = fit_jobs(&mut config).or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
@@ -78,7 +83,6 @@ impl Driver {
         for note in warning.into_iter().chain(fitted) {
             report.note(&note);
         }
-        let signals = Signals::catch().or_exit(Exit::Local)?;
         let jobs = config.engine.jobs;
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
         engine.watch(Wake::Signal, signals.fd()).map_err(anyhow::Error::new).or_exit(Exit::Local)?;
@@ -97,6 +101,7 @@ impl Driver {
             ended: false,
             unread: false,
             next_check: (config.kind == Kind::Daemon).then_some(now),
+            summed_up: false,
             give_up: None,
             now,
         })
@@ -104,9 +109,7 @@ impl Driver {
 
     /// Fetches everything, and says how the program ends.
     pub fn run(mut self) -> Result<Exit, Fatal> {
-        let end = self.turns();
-        self.report.finish(self.now);
-        match end? {
+        match self.turns()? {
             End::ReaderGone => Ok(Exit::Signal(signals::PIPE)),
             End::Complete => Ok(self.exit()),
         }
@@ -119,7 +122,12 @@ impl Driver {
                 return Ok(end);
             }
             if self.is_complete() {
-                return Ok(End::Complete);
+                if self.summed_up {
+                    return Ok(End::Complete);
+                }
+                self.report.finish(self.now);
+                self.summed_up = true;
+                continue;
             }
             let turn = self.engine.wait(self.deadline(), self.now).or_exit(Exit::Local)?;
             self.now = turn.now;
@@ -208,7 +216,14 @@ impl Driver {
     }
 
     /// A failed attempt: tried again later, or settled.
-    fn fail(&mut self, job: Job, body: Option<Body>, failure: Failure, stats: Option<Stats>, started: Instant) -> anyhow::Result<()> {
+    fn fail(
+        &mut self,
+        job: Job,
+        body: Option<Body>,
+        failure: Failure,
+        stats: Option<Stats>,
+        started: Instant,
+    ) -> anyhow::Result<()> {
         if let Some(body) = body {
             self.sink.abandon(body, Some(&failure));
         }
@@ -237,7 +252,14 @@ impl Driver {
         self.record(job, outcome, None, Saved { filename, ..Saved::default() }, self.now)
     }
 
-    fn record(&mut self, job: Job, outcome: Outcome, stats: Option<Stats>, saved: Saved, started: Instant) -> anyhow::Result<()> {
+    fn record(
+        &mut self,
+        job: Job,
+        outcome: Outcome,
+        stats: Option<Stats>,
+        saved: Saved,
+        started: Instant,
+    ) -> anyhow::Result<()> {
         let time_queue = started.saturating_duration_since(job.accepted);
         self.report.settled(&Settled { job, outcome, stats, saved, time_queue })
     }
@@ -261,6 +283,10 @@ impl Driver {
         }
         if heard == Shutdown::Stopping && self.shutdown < Shutdown::Stopping {
             self.engine.cancel();
+            for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
+                self.sink.abandon(body, None);
+                self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;
+            }
             self.give_up = Some(self.now + LAST_WORDS);
         }
         self.shutdown = self.shutdown.max(heard);
@@ -329,14 +355,11 @@ impl Driver {
     fn exit(&self) -> Exit {
         let tally = self.report.tally();
         match (self.shutdown, self.kind, self.signals.last()) {
-            (Shutdown::Running, ..) | (Shutdown::Draining, Kind::Daemon, _) | (_, _, None) => {
-                match tally.failed() {
-                    0 => Exit::Ok,
-                    _ if self.sink.disk_full() => Exit::Local,
-                    _ => Exit::SomeFailed,
-                }
-            }
-            (_, _, Some(signal)) => Exit::Signal(signal),
+            (Shutdown::Draining, Kind::Daemon, _) => Exit::Ok,
+            (Shutdown::Draining | Shutdown::Stopping, _, Some(signal)) => Exit::Signal(signal),
+            _ if self.sink.disk_full() => Exit::Local,
+            _ if tally.failed() > 0 => Exit::SomeFailed,
+            _ => Exit::Ok,
         }
     }
 }
@@ -368,7 +391,9 @@ fn fit_jobs(config: &mut Config) -> anyhow::Result<Vec<String>> {
         bail!("too few descriptors: {open} of {limit} are in use (ulimit -n)");
     };
     if jobs < wanted {
-        notes.push(format!("{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"));
+        notes.push(format!(
+            "{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"
+        ));
     }
     config.engine.jobs = jobs;
     config.schedule.jobs = jobs;

@@ -10,6 +10,7 @@ mod config;
 mod driver;
 mod engine;
 mod exit;
+mod fatal;
 mod generate;
 mod job;
 mod limits;
@@ -24,7 +25,8 @@ use std::process::ExitCode;
 
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::exit::{Exit, Fatal, OrExit};
+use crate::exit::Exit;
+use crate::fatal::{Fatal, OrExit};
 
 fn main() -> ExitCode {
     abort_on_panic();
@@ -35,8 +37,7 @@ fn main() -> ExitCode {
         }
         Ok(exit) => exit.into(),
         Err(Fatal { exit, error }) => {
-            // A closed standard error is no reason to fail otherwise.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("fetchmany: {error:#}\n").as_bytes());
+            report::fatal(&error);
             exit.into()
         }
     }

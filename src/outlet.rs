@@ -87,9 +87,7 @@ impl Outlet {
 
     fn inherited(fd: BorrowedFd<'static>) -> Outlet {
         let kind = Kind::of(fd);
-        if kind == Kind::Ready
-            || fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
-        {
+        if kind == Kind::Ready || fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
             return Outlet::new(Descriptor::Inherited(fd), kind, Way::Direct);
         }
         match reopen(fd) {
@@ -99,13 +97,7 @@ impl Outlet {
     }
 
     fn new(descriptor: Descriptor, kind: Kind, way: Way) -> Outlet {
-        Outlet {
-            descriptor,
-            kind,
-            way,
-            queue: Vec::new(),
-            written: 0,
-        }
+        Outlet { descriptor, kind, way, queue: Vec::new(), written: 0 }
     }
 
     /// Writes what is taken now, after whatever is queued, and returns how many bytes of `data` that were.
@@ -215,9 +207,7 @@ impl Outlet {
             Way::Polled if !writable(self.fd(), Duration::ZERO)? => {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Way::Polled if self.kind == Kind::Terminal => {
-                &data[..data.len().min(POLLED_TERMINAL_CHUNK)]
-            }
+            Way::Polled if self.kind == Kind::Terminal => &data[..data.len().min(POLLED_TERMINAL_CHUNK)],
             Way::Polled => &data[..data.len().min(POLLED_CHUNK)],
         };
         loop {
@@ -244,19 +234,13 @@ impl Kind {
 fn reopen(fd: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    open(
-        path,
-        OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
+    open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Whether a write would be taken, or would fail, within `patience`.
 fn writable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
-    let patience = Timespec {
-        tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
-    };
+    let patience =
+        Timespec { tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: patience.subsec_nanos().into() };
     let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
     match poll(&mut fds, Some(&patience)) {
         Ok(_) => Ok(!fds[0].revents().is_empty()),
@@ -282,16 +266,8 @@ mod tests {
 
     /// Both ways to write a pipe without waiting.
     fn ways(writer: OwnedFd) -> [Outlet; 2] {
-        let polled = Outlet::new(
-            Descriptor::Own(writer.try_clone().unwrap()),
-            Kind::Pipe,
-            Way::Polled,
-        );
-        let reopened = Outlet::new(
-            Descriptor::Own(reopen(writer.as_fd()).unwrap()),
-            Kind::Pipe,
-            Way::Direct,
-        );
+        let polled = Outlet::new(Descriptor::Own(writer.try_clone().unwrap()), Kind::Pipe, Way::Polled);
+        let reopened = Outlet::new(Descriptor::Own(reopen(writer.as_fd()).unwrap()), Kind::Pipe, Way::Direct);
         [polled, reopened]
     }
 
@@ -303,17 +279,9 @@ mod tests {
             let mut outlet = if which == 0 { polled } else { reopened };
             outlet.push(&vec![b'x'; MANY]);
             outlet.flush().unwrap();
-            assert!(
-                (1..MANY).contains(&outlet.pending()),
-                "way {which}: {}",
-                outlet.pending()
-            );
+            assert!((1..MANY).contains(&outlet.pending()), "way {which}: {}", outlet.pending());
             let error = outlet.write(b"y").unwrap_err();
-            assert_eq!(
-                error.kind(),
-                io::ErrorKind::WouldBlock,
-                "nothing may overtake the queue"
-            );
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "nothing may overtake the queue");
             let mut seen = 0;
             while outlet.pending() > 0 {
                 seen += read_some(&reader);
@@ -342,10 +310,7 @@ mod tests {
         drop(reader);
         outlet.push(b"x");
         for _ in 0..2 {
-            assert_eq!(
-                outlet.flush().unwrap_err().kind(),
-                io::ErrorKind::BrokenPipe
-            );
+            assert_eq!(outlet.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         }
         outlet.clear();
         assert_eq!(outlet.pending(), 0);
@@ -354,16 +319,10 @@ mod tests {
 
     #[test]
     fn a_full_device_says_so_and_cannot_be_waited_on() {
-        let full = std::fs::OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .unwrap();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut outlet = Outlet::owned(full.into()).unwrap();
         assert!(outlet.waitable().is_none());
-        assert_eq!(
-            outlet.write(b"x").unwrap_err().kind(),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(outlet.write(b"x").unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
@@ -386,10 +345,7 @@ mod tests {
 
     #[test]
     fn a_large_queue_gives_its_memory_back_when_it_is_empty() {
-        let null = std::fs::OpenOptions::new()
-            .write(true)
-            .open("/dev/null")
-            .unwrap();
+        let null = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
         let mut outlet = Outlet::owned(null.into()).unwrap();
         outlet.push(&vec![b'x'; 4 * QUEUE_KEPT]);
         outlet.flush().unwrap();

@@ -143,7 +143,11 @@ mod tests {
             (Facts { code: 28, ..shaking }, Tls, Persistence::Passing),
             (Facts { code: 28, ..CONNECTED }, Timeout, Persistence::Passing),
             (Facts { code: 35, os_errno: 104, ..shaking }, Tls, Persistence::Passing),
-            (Facts { code: 35, message: "TLS connect error: unexpected eof while reading", ..shaking }, Tls, Persistence::Passing),
+            (
+                Facts { code: 35, message: "TLS connect error: unexpected eof while reading", ..shaking },
+                Tls,
+                Persistence::Passing,
+            ),
             (Facts { code: 35, message: "tlsv1 alert protocol version", ..shaking }, Tls, Persistence::Lasting),
             (Facts { code: 60, ..shaking }, Tls, Persistence::Lasting),
             (Facts { code: 52, ..CONNECTED }, Protocol, Persistence::Passing),

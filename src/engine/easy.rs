@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use curl::easy::{Auth, Easy2, HttpVersion, IpResolve, List};
 
+use super::coding;
 use super::ffi;
 use super::transfer::Transfer;
 use crate::job::{Credentials, Job};
@@ -83,7 +84,7 @@ pub enum Family {
 pub enum Coding {
     /// Bytes are stored as sent.
     AsSent,
-    /// All codings libcurl knows are asked for, and decoded.
+    /// gzip and deflate are asked for, and decoded.
     Decoded,
 }
 
@@ -105,7 +106,12 @@ pub struct Attempt<'a> {
 }
 
 /// An easy handle for one attempt, ready to be added.
-pub fn configure(options: &Options, attempt: &Attempt<'_>, token: usize, transfer: Transfer) -> Result<Easy2<Transfer>, curl::Error> {
+pub fn configure(
+    options: &Options,
+    attempt: &Attempt<'_>,
+    token: usize,
+    transfer: Transfer,
+) -> Result<Easy2<Transfer>, curl::Error> {
     let mut easy = Easy2::new(transfer);
     // libcurl returns this token as CURLINFO_PRIVATE, to the socket callback too.
     ffi::set_token(&mut easy, token)?;
@@ -136,7 +142,9 @@ pub fn configure(options: &Options, attempt: &Attempt<'_>, token: usize, transfe
         easy.nobody(true)?;
     }
     if options.coding == Coding::Decoded {
-        easy.accept_encoding("")?;
+        easy.accept_encoding(coding::ACCEPTED)?;
+        // Decoded here: see there.
+        easy.http_content_decoding(false)?;
     }
     if let Some(credentials) = attempt.job.credentials.as_ref().or(options.credentials.as_ref()) {
         easy.http_auth(Auth::new().basic(true))?;

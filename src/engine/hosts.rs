@@ -19,8 +19,12 @@ pub struct Hosts<W> {
 
 enum State<W> {
     /// A first transfer is on its way; these wait for it.
-    New { waiting: Vec<W> },
-    Reached { multiplexes: Option<bool> },
+    New {
+        waiting: Vec<W>,
+    },
+    Reached {
+        multiplexes: Option<bool>,
+    },
 }
 
 impl<W> Hosts<W> {

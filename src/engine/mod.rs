@@ -5,6 +5,7 @@
 //! no name, no priority; it knows no file and no output.
 
 mod classify;
+mod coding;
 mod easy;
 mod ffi;
 mod hosts;
@@ -14,21 +15,21 @@ mod stats;
 mod timer;
 mod transfer;
 mod version;
+mod waiter;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use curl::multi::{Easy2Handle, Events};
-use mio::unix::SourceFd;
-use mio::{Interest, Poll, Token};
 
 pub use easy::{Coding, Family, Http, Method, Options as Request, Verify};
 pub use probe::high_descriptors_work;
 pub use version::{check as check_version, describe as describe_version};
+pub use waiter::{Turn, Wake};
 
 use self::easy::Attempt;
 use self::ffi::{Callbacks, EventMulti, Watch};
@@ -36,13 +37,9 @@ use self::hosts::Hosts;
 use self::selector::Selector;
 use self::timer::Timer;
 use self::transfer::{Expect, Tidings, Transfer};
-use crate::job::{ErrorClass, Failure, Job, Stats};
+use self::waiter::{Ready, Waiter};
+use crate::job::{ErrorClass, Failure, Host, Job, Stats};
 use crate::sink::Body;
-
-/// Events taken from the kernel in one turn.
-const EVENTS: usize = 1024;
-/// The mio tokens of [`Wake`]s; descriptors are far below.
-const WAKE_BASE: usize = usize::MAX - 8;
 
 /// How transfers are run.
 #[derive(Debug, Clone)]
@@ -85,38 +82,6 @@ pub struct Running<'a> {
     pub started: Instant,
 }
 
-/// Descriptors of other rooms that the engine waits on as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
-    /// The source can be read.
-    Source,
-    /// Standard output can be written.
-    Stdout,
-    /// A signal came.
-    Signal,
-}
-
-impl Wake {
-    const ALL: [Wake; 3] = [Wake::Source, Wake::Stdout, Wake::Signal];
-
-    fn token(self) -> Token {
-        Token(WAKE_BASE + self as usize)
-    }
-}
-
-/// What a wait brought.
-#[derive(Debug, Clone, Copy)]
-pub struct Turn {
-    /// The clock, read once, after the wait.
-    pub now: Instant,
-    /// The source can be read.
-    pub source: bool,
-    /// Standard output can be written.
-    pub stdout: bool,
-    /// A signal came.
-    pub signal: bool,
-}
-
 /// libcurl's two callbacks: what they touch may not be borrowed while libcurl runs.
 struct Reactor {
     selector: Selector,
@@ -149,14 +114,6 @@ struct Waiting {
     body: Body,
 }
 
-/// A socket event.
-struct Ready {
-    token: usize,
-    input: bool,
-    output: bool,
-    error: bool,
-}
-
 /// The transfers and what moves them.
 pub struct Engine {
     options: Options,
@@ -164,14 +121,12 @@ pub struct Engine {
     running: BTreeMap<usize, Entry>,
     multi: EventMulti<Reactor>,
     reactor: Rc<Reactor>,
-    poll: Poll,
-    events: mio::Events,
+    waiter: Waiter,
     ready: Vec<Ready>,
     tidings: Rc<Tidings>,
     hosts: Hosts<Waiting>,
     finished: VecDeque<Done>,
     notes: Vec<String>,
-    watched: [Option<RawFd>; 3],
     /// libcurl's own sockets that epoll refused; served at each sweep.
     unwatched: Vec<RawFd>,
     next_token: usize,
@@ -182,22 +137,19 @@ pub struct Engine {
 impl Engine {
     /// An engine without transfers.
     pub fn new(options: Options, now: Instant) -> anyhow::Result<Engine> {
-        let poll = Poll::new().context("create the event queue")?;
-        let registry = poll.registry().try_clone().context("create the event queue")?;
-        let reactor = Rc::new(Reactor { selector: Selector::new(registry), timer: Timer::new(now) });
+        let waiter = Waiter::new()?;
+        let reactor = Rc::new(Reactor { selector: Selector::new(waiter.registry()?), timer: Timer::new(now) });
         Ok(Engine {
             multi: multi(&options, &reactor)?,
             options,
             running: BTreeMap::new(),
             reactor,
-            poll,
-            events: mio::Events::with_capacity(EVENTS),
-            ready: Vec::with_capacity(EVENTS),
+            waiter,
+            ready: Vec::new(),
             tidings: Rc::default(),
             hosts: Hosts::new(),
             finished: VecDeque::new(),
             notes: Vec::new(),
-            watched: [None; 3],
             unwatched: Vec::new(),
             // 0 is what libcurl's own handles have.
             next_token: 1,
@@ -256,51 +208,20 @@ impl Engine {
         }
     }
 
-    /// Has `wake` told whenever `fd` is ready, and at once when it is ready now. Replaces the descriptor that was
-    /// watched for `wake` before.
+    /// Has `wake` told whenever `fd` becomes ready, and at once when it is ready now.
     pub fn watch(&mut self, wake: Wake, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let fd = fd.as_raw_fd();
-        let interest = match wake {
-            Wake::Stdout => Interest::WRITABLE,
-            Wake::Source | Wake::Signal => Interest::READABLE,
-        };
-        let registry = self.poll.registry();
-        let before = self.watched[wake as usize].replace(fd);
-        if before == Some(fd) {
-            match registry.reregister(&mut SourceFd(&fd), wake.token(), interest) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                done => return done,
-            }
-        } else if let Some(before) = before {
-            let _ = registry.deregister(&mut SourceFd(&before));
-        }
-        registry.register(&mut SourceFd(&fd), wake.token(), interest)
+        self.waiter.watch(wake, fd)
     }
 
     /// Lets transfers move until something happened or `deadline` came. `now` is the clock of the turn that ends.
     pub fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> anyhow::Result<Turn> {
         let next = [deadline, self.reactor.timer.deadline(), self.sweep].into_iter().flatten().min();
-        let timeout = if self.finished.is_empty() { next.map(|at| at.saturating_duration_since(now)) } else { Some(Duration::ZERO) };
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            waited => waited.context("wait for events")?,
-        }
-        let mut turn = Turn { now: Instant::now(), source: false, stdout: false, signal: false };
+        let timeout = match self.finished.is_empty() {
+            true => next.map(|at| at.saturating_duration_since(now)),
+            false => Some(Duration::ZERO),
+        };
+        let turn = self.waiter.wait(timeout, &mut self.ready)?;
         self.reactor.timer.set_now(turn.now);
-        self.ready.clear();
-        for event in &self.events {
-            match event.token().0.checked_sub(WAKE_BASE).and_then(|index| Wake::ALL.get(index)) {
-                Some(Wake::Source) => turn.source = true,
-                Some(Wake::Stdout) => turn.stdout = true,
-                Some(Wake::Signal) => turn.signal = true,
-                None => self.ready.push(Ready {
-                    token: event.token().0,
-                    input: event.is_readable() || event.is_read_closed(),
-                    output: event.is_writable() || event.is_write_closed(),
-                    error: event.is_error(),
-                }),
-            }
-        }
         self.turn(turn.now)?;
         Ok(turn)
     }
@@ -312,7 +233,7 @@ impl Engine {
         }
         self.serve_connected(now);
         self.collect(now);
-        self.drop_unwatched();
+        self.drop_unwatched(now);
         if self.sweep.is_some_and(|at| at <= now) {
             self.check_deadlines(now);
         }
@@ -323,14 +244,13 @@ impl Engine {
     fn drive(&mut self) -> Result<(), curl::MultiError> {
         let mut ready = std::mem::take(&mut self.ready);
         let driven = ready.drain(..).try_for_each(|ready| {
-            let fd = ready.token as RawFd;
-            if !self.reactor.selector.contains(fd) {
+            if !self.reactor.selector.contains(ready.fd) {
                 return Ok(()); // closed by an earlier event of this turn
             }
             let mut events = Events::new();
             events.input(ready.input).output(ready.output).error(ready.error);
-            self.action(|multi| multi.action(fd, &events))?;
-            self.reactor.selector.rearm(fd);
+            self.action(|multi| multi.action(ready.fd, &events))?;
+            self.reactor.selector.rearm(ready.fd);
             Ok(())
         });
         self.ready = ready;
@@ -341,7 +261,10 @@ impl Engine {
         Ok(())
     }
 
-    fn action(&mut self, action: impl FnOnce(&EventMulti<Reactor>) -> Result<u32, curl::MultiError>) -> Result<(), curl::MultiError> {
+    fn action(
+        &mut self,
+        action: impl FnOnce(&EventMulti<Reactor>) -> Result<u32, curl::MultiError>,
+    ) -> Result<(), curl::MultiError> {
         self.actions += 1;
         if self.options.fail_action == Some(self.actions) {
             return Err(curl::MultiError::new(curl_sys::CURLM_INTERNAL_ERROR));
@@ -358,15 +281,18 @@ impl Engine {
         let Waiting { job, body } = waiting;
         let token = self.next_token;
         self.next_token += 1;
-        let expect = match self.options.request.method {
-            Method::Get => Expect::Body,
-            Method::Head => Expect::Nothing,
+        let expect = match (self.options.request.method, self.options.request.coding) {
+            (Method::Head, _) => Expect::Nothing,
+            (Method::Get, Coding::AsSent) => Expect::AsSent,
+            (Method::Get, Coding::Decoded) => Expect::Decoded,
         };
         let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, body);
         let attempt = Attempt { job: &job, pipewait: job.host.tls && self.hosts.may_multiplex(&job.host) };
         let added = easy::configure(&self.options.request, &attempt, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
-            .and_then(|easy| self.multi.add2(easy).map_err(|error| Failure::local(format!("add a transfer: {error}")).passing()));
+            .and_then(|easy| {
+                self.multi.add2(easy).map_err(|error| Failure::local(format!("add a transfer: {error}")).passing())
+            });
         match added {
             Ok(handle) => {
                 self.running.insert(token, Entry { handle, job, started: now, seen: 0, moved: now });
@@ -375,15 +301,15 @@ impl Engine {
                 }
             }
             Err(failure) => {
-                self.release(&job, now);
+                self.release(&job.host.clone(), now);
                 self.finished.push_back(Done { job, body: None, result: Err(failure), stats: None, started: now });
             }
         }
     }
 
-    /// Starts what waited for `job`'s host.
-    fn release(&mut self, job: &Job, now: Instant) {
-        for waiting in self.hosts.reached(&job.host) {
+    /// Starts what waited for the first transfer to `host`.
+    fn release(&mut self, host: &Host, now: Instant) {
+        for waiting in self.hosts.reached(host) {
             self.begin(waiting, now);
         }
     }
@@ -393,9 +319,7 @@ impl Engine {
         for token in self.tidings.connected.take() {
             if let Some(entry) = self.running.get(&token) {
                 let host = entry.job.host.clone();
-                for waiting in self.hosts.reached(&host) {
-                    self.begin(waiting, now);
-                }
+                self.release(&host, now);
             }
         }
     }
@@ -419,9 +343,7 @@ impl Engine {
             self.give_back(entry, body, result);
             let Some(done) = self.finished.back() else { continue };
             let (host, version) = (done.job.host.clone(), done.stats.as_ref().and_then(stats::multiplexes));
-            for waiting in self.hosts.reached(&host) {
-                self.begin(waiting, now);
-            }
+            self.release(&host, now);
             if let Some(multiplexes) = version {
                 self.hosts.learned(&host, multiplexes);
             }
@@ -442,12 +364,14 @@ impl Engine {
     }
 
     /// A socket that cannot be watched fails the one transfer it belongs to.
-    fn drop_unwatched(&mut self) {
+    fn drop_unwatched(&mut self, now: Instant) {
         for unwatched in self.reactor.selector.unwatched() {
             match self.running.remove(&unwatched.token) {
                 Some(entry) => {
                     let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).passing();
+                    let host = entry.job.host.clone();
                     self.end(entry, Err(failure));
+                    self.release(&host, now);
                 }
                 None => self.unwatched.push(unwatched.fd),
             }
@@ -483,9 +407,7 @@ impl Engine {
             if let Some(entry) = self.running.remove(&token) {
                 let host = entry.job.host.clone();
                 self.end(entry, Err(failure));
-                for waiting in self.hosts.reached(&host) {
-                    self.begin(waiting, now);
-                }
+                self.release(&host, now);
             }
         }
         self.sweep = (!self.running.is_empty()).then(|| now + self.sweep_interval());
@@ -493,7 +415,8 @@ impl Engine {
 
     /// A deadline is noticed at most a second, or a quarter of itself, late.
     fn sweep_interval(&self) -> Duration {
-        let shortest = self.options.max_time.map_or(self.options.stall_timeout, |limit| limit.min(self.options.stall_timeout));
+        let shortest =
+            self.options.max_time.map_or(self.options.stall_timeout, |limit| limit.min(self.options.stall_timeout));
         (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
 

@@ -22,7 +22,8 @@ struct HighSocket {
 impl Handler for HighSocket {
     fn open_socket(&mut self, family: i32, kind: i32, _protocol: i32) -> Option<curl_sys::curl_socket_t> {
         let family = AddressFamily::from_raw(family as u16);
-        let low = rustix::net::socket_with(family, SocketType::from_raw(kind as u32), SocketFlags::CLOEXEC, None).ok()?;
+        let low =
+            rustix::net::socket_with(family, SocketType::from_raw(kind as u32), SocketFlags::CLOEXEC, None).ok()?;
         let high = fcntl_dupfd_cloexec(low.as_fd(), FD_SETSIZE).ok()?;
         self.opened = true;
         Some(high.into_raw_fd())

@@ -28,47 +28,59 @@ pub struct Unwatched {
 /// The sockets that are watched. A socket's mio token is its number.
 pub struct Selector {
     registry: Registry,
-    /// Interest by descriptor; `None`: not registered.
-    interests: RefCell<Vec<Option<Interest>>>,
+    /// By descriptor.
+    sockets: RefCell<Vec<Socket>>,
     unwatched: RefCell<Vec<Unwatched>>,
+}
+
+/// What epoll was last told about a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Socket {
+    /// Nothing.
+    Unknown,
+    /// libcurl wants nothing of it at the moment: its connection is idle, or was closed. Taking it out and adding it
+    /// again for the next transfer would be two system calls, so it stays in until it is closed; what epoll reports
+    /// of it meanwhile is ignored.
+    Idle,
+    /// libcurl waits for this.
+    Watched(Interest),
 }
 
 impl Selector {
     /// Registers with `registry`.
     pub fn new(registry: Registry) -> Self {
-        Selector { registry, interests: RefCell::default(), unwatched: RefCell::default() }
+        Selector { registry, sockets: RefCell::default(), unwatched: RefCell::default() }
     }
 
     /// libcurl's socket callback. A refusal is kept for [`Selector::unwatched`].
     pub fn watch(&self, token: usize, fd: RawFd, watch: Watch) {
         let Ok(index) = usize::try_from(fd) else { return };
-        let mut interests = self.interests.borrow_mut();
-        if interests.len() <= index {
-            interests.resize(index + 1, None);
+        let mut sockets = self.sockets.borrow_mut();
+        if sockets.len() <= index {
+            sockets.resize(index + 1, Socket::Unknown);
         }
-        let wanted = match watch {
-            Watch::In => Some(Interest::READABLE),
-            Watch::Out => Some(Interest::WRITABLE),
-            Watch::InOut => Some(Interest::READABLE | Interest::WRITABLE),
-            Watch::Remove => None,
-        };
-        let done = match (interests[index], wanted) {
-            (None, None) => Ok(()),
-            (Some(_), None) => {
-                // EBADF or ENOENT: closed before, which removed it.
-                let _ = self.registry.deregister(&mut SourceFd(&fd));
-                Ok(())
+        let interest = match watch {
+            Watch::In => Interest::READABLE,
+            Watch::Out => Interest::WRITABLE,
+            Watch::InOut => Interest::READABLE | Interest::WRITABLE,
+            Watch::Remove => {
+                if sockets[index] != Socket::Unknown {
+                    sockets[index] = Socket::Idle;
+                }
+                return;
             }
-            (None, Some(interest)) => self.add(fd, interest),
-            (Some(_), Some(interest)) => self.modify(fd, interest),
         };
-        match done {
-            Ok(()) => interests[index] = wanted,
+        let done = match sockets[index] {
+            Socket::Unknown => self.add(fd, interest),
+            Socket::Idle | Socket::Watched(_) => self.modify(fd, interest),
+        };
+        sockets[index] = match done {
+            Ok(()) => Socket::Watched(interest),
             Err(error) => {
-                interests[index] = None;
                 self.unwatched.borrow_mut().push(Unwatched { token, fd, error });
+                Socket::Unknown
             }
-        }
+        };
     }
 
     /// Makes epoll report `fd` again if it is still ready. For sockets of this selector only; anything else is
@@ -80,15 +92,7 @@ impl Selector {
         }
     }
 
-    /// Re-arms every socket: no edge stays lost for longer than the caller's interval.
-    pub fn rearm_all(&self) {
-        let count = self.interests.borrow().len();
-        for fd in 0..count {
-            self.rearm(fd as RawFd);
-        }
-    }
-
-    /// Whether libcurl wants `fd` watched.
+    /// Whether libcurl waits for something of `fd`.
     pub fn contains(&self, fd: RawFd) -> bool {
         self.interest(fd).is_some()
     }
@@ -98,18 +102,18 @@ impl Selector {
         self.unwatched.take()
     }
 
-    /// Forgets every socket, before a new multi handle begins.
+    /// Forgets every socket, after the multi handle they belonged to has closed them.
     pub fn clear(&self) {
-        let interests = self.interests.take();
-        for (index, _) in interests.iter().enumerate().filter(|(_, interest)| interest.is_some()) {
-            let _ = self.registry.deregister(&mut SourceFd(&(index as RawFd)));
-        }
+        self.sockets.take();
         self.unwatched.take();
     }
 
     fn interest(&self, fd: RawFd) -> Option<Interest> {
         let index = usize::try_from(fd).ok()?;
-        self.interests.borrow().get(index).copied().flatten()
+        match self.sockets.borrow().get(index) {
+            Some(Socket::Watched(interest)) => Some(*interest),
+            _ => None,
+        }
     }
 
     fn add(&self, fd: RawFd, interest: Interest) -> io::Result<()> {
@@ -166,8 +170,6 @@ mod tests {
         ours.read_exact(&mut [0; 1]).expect("read");
         selector.rearm(fd);
         assert_eq!(readable(&mut poll), [fd as usize]);
-        selector.rearm_all();
-        assert_eq!(readable(&mut poll), [fd as usize]);
     }
 
     #[test]
@@ -208,6 +210,27 @@ mod tests {
         selector.watch(1, fd, Watch::Remove);
         selector.watch(1, fd, Watch::Remove);
         assert!(!selector.contains(fd));
+        assert!(selector.unwatched().is_empty());
+    }
+
+    #[test]
+    fn an_idle_socket_is_watched_again_by_one_call_also_when_its_number_is_another_sockets_now() {
+        let (mut poll, selector) = selector();
+        let (ours, mut theirs) = UnixStream::pair().expect("pair");
+        let fd = ours.as_raw_fd();
+        selector.watch(1, fd, Watch::In);
+        selector.watch(1, fd, Watch::Remove);
+        selector.rearm(fd);
+        theirs.write_all(b"x").expect("write");
+        selector.watch(2, fd, Watch::In);
+        assert_eq!(readable(&mut poll), [fd as usize], "what came while it was idle is reported");
+        selector.watch(2, fd, Watch::Remove);
+        let (again, mut other) = UnixStream::pair().expect("pair");
+        let mut number = std::os::fd::OwnedFd::from(ours);
+        rustix::io::dup2(&again, &mut number).expect("dup2");
+        selector.watch(3, fd, Watch::In);
+        other.write_all(b"x").expect("write");
+        assert_eq!(readable(&mut poll), [fd as usize]);
         assert!(selector.unwatched().is_empty());
     }
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use curl::easy::{Handler, WriteError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::coding::Decoder;
 use super::ffi;
 use crate::job::{ErrorClass, Failure};
 use crate::sink::{Body, Head};
@@ -31,8 +32,10 @@ pub struct Tidings {
 /// What kind of body may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// A whole body.
-    Body,
+    /// A whole body, stored as it was sent.
+    AsSent,
+    /// A whole body, stored decoded.
+    Decoded,
     /// None: a HEAD request.
     Nothing,
 }
@@ -51,7 +54,8 @@ pub struct Transfer {
     connected: Cell<bool>,
     /// `None` once the attempt is over.
     body: Option<Body>,
-    begun: bool,
+    /// How the body is decoded, once its first byte or its end has come.
+    decoder: Option<Decoder>,
     failure: Option<Failure>,
     /// Why no socket could be opened.
     socket_error: Option<io::Error>,
@@ -61,9 +65,12 @@ pub struct Transfer {
 #[derive(Debug, Default)]
 struct Response {
     status: u32,
+    /// The blank line after the head came.
+    complete: bool,
     length: Option<u64>,
     chunked: bool,
-    encoded: bool,
+    /// Content-Encoding, lower case; empty for none.
+    coding: String,
     last_modified: Option<i64>,
     location: bool,
 }
@@ -80,7 +87,7 @@ impl Transfer {
             received: 0,
             connected: Cell::new(false),
             body: Some(body),
-            begun: false,
+            decoder: None,
             failure: None,
             socket_error: None,
         }
@@ -127,7 +134,7 @@ impl Transfer {
     pub fn finish(&mut self, whole: bool) -> (Option<Body>, Result<(), Failure>) {
         let verdict = match self.failure.take() {
             Some(failure) => Err(failure),
-            None if whole => self.begin(),
+            None if whole => self.last(),
             None => Ok(()),
         };
         (self.body.take(), verdict)
@@ -135,31 +142,54 @@ impl Transfer {
 
     /// Accepts the response once: the first body byte, or the end of an empty one, is about to be handled.
     fn begin(&mut self) -> Result<(), Failure> {
-        if self.begun {
+        if self.decoder.is_some() {
             return Ok(());
         }
         self.response.accept()?;
-        self.begun = true;
+        let decoder = match self.expect {
+            Expect::Decoded => Decoder::new(&self.response.coding)?,
+            Expect::AsSent | Expect::Nothing => Decoder::Identity,
+        };
+        let plain = matches!(decoder, Decoder::Identity);
+        self.decoder = Some(decoder);
         if self.expect == Expect::Nothing {
             return Ok(());
         }
         let head = Head {
-            length: self.response.declared(),
+            length: self.response.declared().filter(|_| plain),
             last_modified: self.response.last_modified,
-            content_encoding: self.response.encoded,
+            content_encoding: !self.response.coding.is_empty(),
         };
         self.body()?.begin(head)
     }
 
+    /// Body bytes came.
     fn take(&mut self, data: &[u8]) -> Result<(), Failure> {
         self.begin()?;
-        self.body()?.write(data)
+        match (&mut self.decoder, &mut self.body) {
+            (Some(decoder), Some(body)) => decoder.decode(data, |plain| body.write(plain)),
+            _ => Err(over()),
+        }
+    }
+
+    /// The response ended.
+    fn last(&mut self) -> Result<(), Failure> {
+        self.begin()?;
+        match (&mut self.decoder, &mut self.body) {
+            (_, _) if self.expect == Expect::Nothing => Ok(()),
+            (Some(decoder), Some(body)) => decoder.finish(|plain| body.write(plain)),
+            _ => Err(over()),
+        }
     }
 
     fn body(&mut self) -> Result<&mut Body, Failure> {
-        // Bytes after the end: libcurl does not send them, and they would have nowhere to go.
-        self.body.as_mut().ok_or_else(|| Failure::local("the transfer is over"))
+        self.body.as_mut().ok_or_else(over)
     }
+}
+
+/// Bytes after the end: libcurl does not send them, and they would have nowhere to go.
+fn over() -> Failure {
+    Failure::local("the transfer is over")
 }
 
 impl Response {
@@ -172,6 +202,13 @@ impl Response {
             *self = Response { status, ..Response::default() };
             return;
         }
+        if self.complete {
+            return; // a trailer
+        }
+        if line.is_empty() {
+            self.complete = true;
+            return;
+        }
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
         let value = value.trim_ascii();
@@ -182,7 +219,7 @@ impl Response {
             }
             name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.chunked = true,
             name if name.eq_ignore_ascii_case(b"content-encoding") => {
-                self.encoded = !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+                self.coding = String::from_utf8_lossy(value).to_ascii_lowercase();
             }
             name if name.eq_ignore_ascii_case(b"last-modified") => {
                 self.last_modified = text()
@@ -203,6 +240,8 @@ impl Response {
     /// Whether this response's body is what was asked for.
     fn accept(&self) -> Result<(), Failure> {
         match self.status {
+            // libcurl takes what came for the head when the connection is closed inside it.
+            _ if !self.complete => Err(Failure::new(ErrorClass::Protocol, 8, "the head of the response breaks off")),
             206 => Err(Failure::new(ErrorClass::Range, 33, "the server sent a part that was not asked for (206)")),
             200..=299 => Ok(()),
             0..=199 => Err(Failure::new(ErrorClass::Protocol, 8, "no final response")),
@@ -213,8 +252,9 @@ impl Response {
 
 impl Handler for Transfer {
     fn header(&mut self, line: &[u8]) -> bool {
+        let complete = self.response.complete;
         self.response.read(line);
-        if line.trim_ascii().is_empty() && self.response.status >= 200 {
+        if self.response.complete && !complete && self.response.status >= 200 {
             self.responses += 1;
         }
         true
@@ -281,7 +321,8 @@ mod tests {
 
     #[test]
     fn a_status_line_begins_a_new_head() {
-        let last = response(&["HTTP/1.1 302 Found\r\n", "Location: /x\r\n", "Content-Length: 9\r\n", "HTTP/2 200 \r\n"]);
+        let last =
+            response(&["HTTP/1.1 302 Found\r\n", "Location: /x\r\n", "Content-Length: 9\r\n", "HTTP/2 200 \r\n"]);
         assert_eq!((last.status, last.length, last.location), (200, None, false));
     }
 
@@ -315,9 +356,18 @@ mod tests {
             ("99", Some(ErrorClass::Protocol)),
             ("abc", Some(ErrorClass::Protocol)),
         ] {
-            let verdict = response(&[&format!("HTTP/1.1 {status} reason")]).accept();
+            let verdict = response(&[&format!("HTTP/1.1 {status} reason"), "\r\n"]).accept();
             assert_eq!(verdict.err().map(|failure| failure.class), class, "{status}");
         }
+        let broken = response(&["HTTP/1.1 200 OK", "Content-Le"]).accept();
+        assert_eq!(broken.err().map(|failure| failure.class), Some(ErrorClass::Protocol));
+    }
+
+    #[test]
+    fn trailers_change_nothing() {
+        let head = ["HTTP/1.1 200 OK", "Content-Length: 5", "\r\n", "Content-Length: 9", "Content-Encoding: gzip"];
+        let response = response(&head);
+        assert_eq!((response.declared(), response.coding.as_str()), (Some(5), ""));
     }
 
     #[test]

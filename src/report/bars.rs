@@ -62,18 +62,9 @@ impl Bars {
     /// None: the templates are constants.
     pub fn new() -> anyhow::Result<Bars> {
         let canvas = Canvas::default();
-        let with_bar = canvas
-            .style("[{wide_bar}] {total}\n{rows}")
-            .context("style of the bar")?;
-        let without_bar = canvas
-            .style("{total}\n{rows}")
-            .context("style without a bar")?;
-        Ok(Bars {
-            canvas,
-            drawn: None,
-            with_bar,
-            without_bar,
-        })
+        let with_bar = canvas.style("[{wide_bar}] {total}\n{rows}").context("style of the bar")?;
+        let without_bar = canvas.style("{total}\n{rows}").context("style without a bar")?;
+        Ok(Bars { canvas, drawn: None, with_bar, without_bar })
     }
 
     /// Whether lines must be printed by [`Bars::above`] now.
@@ -90,14 +81,8 @@ impl Bars {
             drawing.rows = frame.rows.join("\n");
         }
         let target = || ProgressDrawTarget::term_like(Box::new(self.canvas.clone()));
-        let bar = self
-            .drawn
-            .get_or_insert_with(|| ProgressBar::with_draw_target(Some(STEPS), target()));
-        let look = if frame.bar.is_some() {
-            &self.with_bar
-        } else {
-            &self.without_bar
-        };
+        let bar = self.drawn.get_or_insert_with(|| ProgressBar::with_draw_target(Some(STEPS), target()));
+        let look = if frame.bar.is_some() { &self.with_bar } else { &self.without_bar };
         bar.set_style(look.0.clone());
         // This draws, once.
         bar.update(|state| state.set_pos((frame.bar.unwrap_or(0.0) * STEPS as f64) as u64));
@@ -170,35 +155,19 @@ impl TermLike for Canvas {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        if n == 0 {
-            Ok(())
-        } else {
-            self.write(format_args!("\x1b[{n}A"))
-        }
+        if n == 0 { Ok(()) } else { self.write(format_args!("\x1b[{n}A")) }
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        if n == 0 {
-            Ok(())
-        } else {
-            self.write(format_args!("\x1b[{n}B"))
-        }
+        if n == 0 { Ok(()) } else { self.write(format_args!("\x1b[{n}B")) }
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        if n == 0 {
-            Ok(())
-        } else {
-            self.write(format_args!("\x1b[{n}C"))
-        }
+        if n == 0 { Ok(()) } else { self.write(format_args!("\x1b[{n}C")) }
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        if n == 0 {
-            Ok(())
-        } else {
-            self.write(format_args!("\x1b[{n}D"))
-        }
+        if n == 0 { Ok(()) } else { self.write(format_args!("\x1b[{n}D")) }
     }
 
     fn write_line(&self, s: &str) -> io::Result<()> {

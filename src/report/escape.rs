@@ -68,14 +68,8 @@ mod tests {
             (b"\x1b]0;title\x07", "\\x1b]0;title\\x07"),
             (b"nul\0del\x7f", "nul\\x00del\\x7f"),
             ("c1 \u{9b}31m".as_bytes(), "c1 \\u{9b}31m"),
-            (
-                "\u{202e}gpj.exe\u{2069}".as_bytes(),
-                "\\u{202e}gpj.exe\\u{2069}",
-            ),
-            (
-                "a\u{2028}b\u{61c}\u{200f}".as_bytes(),
-                "a\\u{2028}b\\u{61c}\\u{200f}",
-            ),
+            ("\u{202e}gpj.exe\u{2069}".as_bytes(), "\\u{202e}gpj.exe\\u{2069}"),
+            ("a\u{2028}b\u{61c}\u{200f}".as_bytes(), "a\\u{2028}b\\u{61c}\\u{200f}"),
             (b"\xff\xc3(\xe2\x80", "\\xff\\xc3(\\xe2\\x80"),
             (b"back\\slash", "back\\slash"),
             (b"", ""),
@@ -88,9 +82,7 @@ mod tests {
     #[test]
     fn no_byte_string_leaves_a_control_character() {
         let mut all: Vec<u8> = (0..=255).collect();
-        for c in [
-            '\u{80}', '\u{85}', '\u{9f}', '\u{202a}', '\u{2066}', '\u{200e}',
-        ] {
+        for c in ['\u{80}', '\u{85}', '\u{9f}', '\u{202a}', '\u{2066}', '\u{200e}'] {
             all.extend(c.to_string().bytes());
         }
         assert!(!escaped(&all).chars().any(is_hostile));

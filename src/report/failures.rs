@@ -22,11 +22,7 @@ pub struct Failures {
 impl Failures {
     /// None so far.
     pub fn new(now: Instant) -> Failures {
-        Failures {
-            since: now,
-            shown: 0,
-            hidden: 0,
-        }
+        Failures { since: now, shown: 0, hidden: 0 }
     }
 
     /// Counts one; whether it may be shown.
@@ -83,10 +79,7 @@ mod tests {
             lines += 1;
         }
         assert_eq!(shown + told, 100_000);
-        assert!(
-            shown <= 10 * u64::from(SHOWN) && lines <= 10,
-            "{shown} shown, {lines} lines"
-        );
+        assert!(shown <= 10 * u64::from(SHOWN) && lines <= 10, "{shown} shown, {lines} lines");
         assert_eq!(failures.rest(), None);
     }
 
@@ -94,10 +87,7 @@ mod tests {
     fn a_quiet_run_wants_no_turns() {
         let start = Instant::now();
         let mut failures = Failures::new(start);
-        assert_eq!(
-            (failures.due(), failures.turn(start + 5 * WINDOW)),
-            (None, None)
-        );
+        assert_eq!((failures.due(), failures.turn(start + 5 * WINDOW)), (None, None));
         assert!(failures.admit());
         assert_eq!(failures.due(), Some(start + 6 * WINDOW));
         assert_eq!(failures.turn(start + 6 * WINDOW), None);

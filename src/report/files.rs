@@ -79,9 +79,7 @@ impl Lines {
     /// # Errors
     /// When the file takes no more; the error names it.
     pub fn flush(&mut self) -> Result<(), Lost> {
-        self.outlet
-            .flush()
-            .map_err(|error| Lost::Failed(anyhow!(error).context(format!("write {}", self.name))))
+        self.outlet.flush().map_err(|error| Lost::Failed(anyhow!(error).context(format!("write {}", self.name))))
     }
 
     /// Bytes that a slow reader (the file may be a FIFO) has not taken.
@@ -132,11 +130,7 @@ mod tests {
         for (old, before, expected) in table {
             fs::write(&path, old).unwrap();
             write(&path, Access::Umask, before, b"new\n");
-            assert_eq!(
-                fs::read_to_string(&path).unwrap(),
-                expected,
-                "{old:?} {before:?}"
-            );
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{old:?} {before:?}");
         }
     }
 
@@ -146,10 +140,7 @@ mod tests {
         for before in [Before::Truncated, Before::Kept] {
             let path = dir.path().join(format!("{before:?}"));
             write(&path, Access::Private, before, b"x\n");
-            assert_eq!(
-                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                0o600
-            );
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
 
@@ -158,20 +149,9 @@ mod tests {
         let missing = Path::new("/nonexistent/r.json");
         let error = Lines::open("results file", missing, Access::Umask, Before::Kept).unwrap_err();
         assert_eq!(error.to_string(), "open results file /nonexistent/r.json");
-        let mut full = Lines::open(
-            "failed file",
-            Path::new("/dev/full"),
-            Access::Umask,
-            Before::Truncated,
-        )
-        .unwrap();
+        let mut full = Lines::open("failed file", Path::new("/dev/full"), Access::Umask, Before::Truncated).unwrap();
         full.push(b"x\n");
-        let Err(Lost::Failed(error)) = full.flush() else {
-            panic!("/dev/full takes nothing")
-        };
-        assert!(
-            format!("{error:#}").starts_with("write failed file /dev/full: No space left"),
-            "{error:#}"
-        );
+        let Err(Lost::Failed(error)) = full.flush() else { panic!("/dev/full takes nothing") };
+        assert!(format!("{error:#}").starts_with("write failed file /dev/full: No space left"), "{error:#}");
     }
 }

@@ -12,19 +12,12 @@ use crate::job::{ErrorClass, Failure, Host, Job, Origin, Outcome, Saved, Settled
 pub fn job() -> Job {
     Job {
         urlnum: 7,
-        origin: Origin {
-            source: Arc::from("list.txt"),
-            line: 12,
-        },
+        origin: Origin { source: Arc::from("list.txt"), line: 12 },
         input_line: b"https://u:S3CR3T-1@example.com/file.bin".to_vec(),
         url: "https://example.com/file.bin".into(),
         request_url: "https://example.com/file.bin".into(),
         credentials: None,
-        host: Host {
-            tls: true,
-            name: Arc::from("example.com"),
-            port: 443,
-        },
+        host: Host { tls: true, name: Arc::from("example.com"), port: 443 },
         name: None,
         destination: Some(PathBuf::from("file.bin")),
         num_retries: 1,
@@ -70,11 +63,7 @@ pub fn ok() -> Settled {
 /// A 404.
 pub fn failed() -> Settled {
     Settled {
-        outcome: Outcome::Failed(Failure::new(
-            ErrorClass::Http,
-            22,
-            "the server says 404 Not Found",
-        )),
+        outcome: Outcome::Failed(Failure::new(ErrorClass::Http, 22, "the server says 404 Not Found")),
         stats: Some(Stats {
             http_code: Some(404),
             size_download: 162,
@@ -88,21 +77,12 @@ pub fn failed() -> Settled {
 
 /// There already.
 pub fn skipped() -> Settled {
-    Settled {
-        outcome: Outcome::Skipped("exists".into()),
-        stats: None,
-        ..ok()
-    }
+    Settled { outcome: Outcome::Skipped("exists".into()), stats: None, ..ok() }
 }
 
 /// Overtaken by the end.
 pub fn cancelled() -> Settled {
-    Settled {
-        outcome: Outcome::Cancelled("interrupted".into()),
-        stats: None,
-        saved: Saved::default(),
-        ..ok()
-    }
+    Settled { outcome: Outcome::Cancelled("interrupted".into()), stats: None, saved: Saved::default(), ..ok() }
 }
 
 /// A failure in which everything that can be outside text is hostile.
@@ -111,11 +91,7 @@ pub fn hostile() -> Settled {
     let mut settled = failed();
     settled.job.url = format!("http://h/{evil}");
     settled.job.origin.source = Arc::from(evil);
-    settled.outcome = Outcome::Failed(Failure::new(
-        ErrorClass::Protocol,
-        1,
-        format!("bad \"header\" {evil}"),
-    ));
+    settled.outcome = Outcome::Failed(Failure::new(ErrorClass::Protocol, 1, format!("bad \"header\" {evil}")));
     let stats = settled.stats.get_or_insert_default();
     stats.content_type = Some(evil.into());
     stats.url_effective = Some(evil.into());

@@ -48,58 +48,28 @@ pub struct Frame {
     pub rows: Vec<String>,
 }
 
-/// Which part of the run is done, from 0 to 1. Before the end of the list is read, its bytes stand for its lines;
-/// `None` when its length is not known either (a pipe).
-pub fn fraction(progress: &Progress<'_>, tally: &Tally) -> Option<f64> {
-    let running: f64 = progress.active.iter().filter_map(part).sum();
-    let done = ((tally.settled() as f64 + running) / progress.lines.max(1) as f64).min(1.0);
-    match progress.list_total {
-        _ if progress.list_ended && progress.lines == 0 => Some(1.0),
-        _ if progress.list_ended => Some(done),
-        Some(total) if total > 0 => {
-            Some(done * (progress.list_bytes as f64 / total as f64).min(1.0))
-        }
-        _ => None,
-    }
-}
-
 impl Frame {
     /// The picture for a terminal of `size`; `None` when that is too small for one.
-    pub fn compose(
-        progress: &Progress<'_>,
-        tally: &Tally,
-        meter: &Meter,
-        now: Instant,
-        size: Size,
-    ) -> Option<Frame> {
+    pub fn compose(progress: &Progress<'_>, tally: &Tally, meter: &Meter, now: Instant, size: Size) -> Option<Frame> {
         // The last column stays free: a terminal is in two minds about where the cursor is after writing there.
         let columns = usize::from(size.columns).saturating_sub(1);
         if columns < LEAST_COLUMNS || size.rows == 0 {
             return None;
         }
-        let fraction = fraction(progress, tally);
+        let fraction = progress.fraction(tally);
         let bar = fraction.filter(|_| columns >= COLUMNS_FOR_A_BAR);
         let room = columns - bar.map_or(0, |_| LEAST_BAR + BAR_FRAME);
         let rows = MOST_ROWS.min(usize::from(size.rows).saturating_sub(OTHER_ROWS));
         Some(Frame {
             total: total(progress, tally, meter, fraction, room),
             bar,
-            rows: longest(progress.active, rows)
-                .into_iter()
-                .map(|active| row(active, now, columns))
-                .collect(),
+            rows: longest(progress.active, rows).into_iter().map(|active| row(active, now, columns)).collect(),
         })
     }
 }
 
 /// The run's line: as many of its parts, in order of what they are worth, as `room` columns hold.
-fn total(
-    progress: &Progress<'_>,
-    tally: &Tally,
-    meter: &Meter,
-    fraction: Option<f64>,
-    room: usize,
-) -> String {
+fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option<f64>, room: usize) -> String {
     let settled = tally.settled();
     let done = match progress.list_ended {
         true => format!("{}/{}", Count(settled), Count(progress.lines)),
@@ -108,34 +78,15 @@ fn total(
     // In the order in which they are shown; the number says which are given up last.
     let parts = [
         (0, Some(done)),
-        (
-            2,
-            fraction.map(|fraction| format!("{:.0}%", (fraction * 100.0).floor())),
-        ),
+        (2, fraction.map(|fraction| format!("{:.0}%", (fraction * 100.0).floor()))),
         (6, Some(format!("{} ok", Count(tally.ok)))),
-        (
-            1,
-            Some(tally.failed())
-                .filter(|failed| *failed > 0)
-                .map(|failed| format!("{} failed", Count(failed))),
-        ),
-        (
-            5,
-            Some(format!("{} running", Count(progress.in_flight as u64))),
-        ),
-        (
-            7,
-            Some(progress.waiting)
-                .filter(|waiting| *waiting > 0)
-                .map(|n| format!("{} waiting", Count(n as u64))),
-        ),
+        (1, Some(tally.failed()).filter(|failed| *failed > 0).map(|failed| format!("{} failed", Count(failed)))),
+        (5, Some(format!("{} running", Count(progress.in_flight as u64)))),
+        (7, Some(progress.waiting).filter(|waiting| *waiting > 0).map(|n| format!("{} waiting", Count(n as u64)))),
         (3, meter.rate().map(|rate| Rate(rate).to_string())),
         (4, meter.eta().map(|eta| format!("ETA {}", Time(eta)))),
     ];
-    let mut worth: Vec<_> = parts
-        .iter()
-        .filter_map(|(worth, text)| Some((*worth, text.as_ref()?.len())))
-        .collect();
+    let mut worth: Vec<_> = parts.iter().filter_map(|(worth, text)| Some((*worth, text.as_ref()?.len()))).collect();
     worth.sort_unstable();
     let mut used = 0;
     let fitting = worth.iter().take_while(|(_, width)| {
@@ -144,11 +95,7 @@ fn total(
     });
     let last = fitting.last().map_or(0, |(worth, _)| *worth);
     let mut line = String::new();
-    for text in parts
-        .iter()
-        .filter(|(worth, _)| *worth <= last)
-        .filter_map(|(_, text)| text.as_ref())
-    {
+    for text in parts.iter().filter(|(worth, _)| *worth <= last).filter_map(|(_, text)| text.as_ref()) {
         if !line.is_empty() {
             line.push_str("  ");
         }
@@ -176,12 +123,8 @@ fn row(active: &Active, now: Instant, columns: usize) -> String {
     let mut left = columns;
     // Writing to a String does not fail.
     if left >= LEAST_LABEL + PERCENT + 2 {
-        let _ = match part(active) {
-            Some(part) => write!(
-                line,
-                "{:>PERCENT$}  ",
-                format!("{:.0}%", (part * 100.0).floor())
-            ),
+        let _ = match active.part() {
+            Some(part) => write!(line, "{:>PERCENT$}  ", format!("{:.0}%", (part * 100.0).floor())),
             None => write!(line, "{:>PERCENT$}  ", '-'),
         };
         left -= PERCENT + 2;
@@ -191,23 +134,13 @@ fn row(active: &Active, now: Instant, columns: usize) -> String {
         left -= BYTES + 2;
     }
     if left >= LEAST_LABEL + TIME + 2 {
-        let _ = write!(
-            line,
-            "{:>TIME$}  ",
-            Time(now.saturating_duration_since(active.started))
-        );
+        let _ = write!(line, "{:>TIME$}  ", Time(now.saturating_duration_since(active.started)));
         left -= TIME + 2;
     }
     let mut label = String::new();
     escape::push_str(&mut label, &active.label);
     line.push_str(&fit(&label, left));
     line
-}
-
-/// Which part of one body has come, where its length is known.
-fn part(active: &Active) -> Option<f64> {
-    let expected = active.expected.filter(|expected| *expected > 0)?;
-    Some((active.received as f64 / expected as f64).min(1.0))
 }
 
 /// `text` in at most `columns` columns, cut at the end. Marks that take no column of their own are bounded too.
@@ -238,13 +171,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     fn active(urlnum: u64, label: &str, started: Instant) -> Active {
-        Active {
-            urlnum,
-            label: label.into(),
-            received: 512,
-            expected: Some(1024),
-            started,
-        }
+        Active { urlnum, label: label.into(), received: 512, expected: Some(1024), started }
     }
 
     fn progress(active: &[Active]) -> Progress<'_> {
@@ -274,65 +201,39 @@ mod tests {
     fn compose(active: &[Active], now: Instant, columns: u16, rows: u16) -> Option<Frame> {
         let mut meter = Meter::new(now);
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1239));
-        Frame::compose(
-            &progress(active),
-            &tally(),
-            &meter,
-            now + Duration::from_secs(10),
-            Size { columns, rows },
-        )
+        Frame::compose(&progress(active), &tally(), &meter, now + Duration::from_secs(10), Size { columns, rows })
     }
 
     #[test]
     fn the_less_room_the_fewer_numbers() {
         let table = [
-            (
-                200,
-                "1,239/10,000  12%  1,234 ok  5 failed  60 running  200 waiting  12.30 MiB/s  ETA 1m10s",
-            ),
-            (
-                80,
-                "1,239/10,000  12%  5 failed  60 running  12.30 MiB/s  ETA 1m10s",
-            ),
+            (200, "1,239/10,000  12%  1,234 ok  5 failed  60 running  200 waiting  12.30 MiB/s  ETA 1m10s"),
+            (80, "1,239/10,000  12%  5 failed  60 running  12.30 MiB/s  ETA 1m10s"),
             (60, "1,239/10,000  12%  5 failed  12.30 MiB/s  ETA 1m10s"),
             (40, "1,239/10,000  12%  5 failed"),
             (16, "1,239/10,000"),
             (11, "1,239/10.."),
         ];
         for (columns, expected) in table {
-            assert_eq!(
-                compose(&[], Instant::now(), columns, 24).unwrap().total,
-                expected,
-                "{columns}"
-            );
+            assert_eq!(compose(&[], Instant::now(), columns, 24).unwrap().total, expected, "{columns}");
         }
     }
 
     #[test]
     fn too_small_a_terminal_has_no_frame() {
         for (columns, rows) in [(0, 0), (1, 1), (10, 24), (80, 0)] {
-            assert_eq!(
-                compose(&[], Instant::now(), columns, rows),
-                None,
-                "{columns}x{rows}"
-            );
+            assert_eq!(compose(&[], Instant::now(), columns, rows), None, "{columns}x{rows}");
         }
     }
 
     #[test]
     fn the_longest_running_transfers_are_shown_in_the_order_in_which_they_started() {
         let now = Instant::now();
-        let many: Vec<_> = (0..1000)
-            .rev()
-            .map(|n| active(n, &format!("file-{n}"), now + Duration::from_millis(n / 3)))
-            .collect();
+        let many: Vec<_> =
+            (0..1000).rev().map(|n| active(n, &format!("file-{n}"), now + Duration::from_millis(n / 3))).collect();
         for (rows, shown) in [(24, 8), (6, 4), (3, 1), (2, 0), (1, 0)] {
             let frame = compose(&many, now, 80, rows).unwrap();
-            let labels: Vec<_> = frame
-                .rows
-                .iter()
-                .map(|row| row.rsplit("  ").next().unwrap().to_owned())
-                .collect();
+            let labels: Vec<_> = frame.rows.iter().map(|row| row.rsplit("  ").next().unwrap().to_owned()).collect();
             let expected: Vec<_> = (0..shown).map(|n| format!("file-{n}")).collect();
             assert_eq!(labels, expected, "{rows} rows");
         }
@@ -362,12 +263,7 @@ mod tests {
 
     #[test]
     fn a_text_that_does_not_fit_is_cut_between_characters() {
-        let table = [
-            ("abc", 3, "abc"),
-            ("abcd", 3, "a.."),
-            ("日本語", 6, "日本語"),
-            ("日本語", 5, "日.."),
-        ];
+        let table = [("abc", 3, "abc"), ("abcd", 3, "a.."), ("日本語", 6, "日本語"), ("日本語", 5, "日..")];
         for (text, columns, expected) in table {
             assert_eq!(fit(text, columns), expected);
         }
@@ -381,60 +277,7 @@ mod tests {
         let now = Instant::now();
         let frame = compose(&[active(0, "a", now)], now, 80, 24).unwrap();
         assert_eq!(frame.rows, [" 50%        512 B   10.0s  a"]);
-        let endless = Active {
-            expected: None,
-            ..active(0, "a", now)
-        };
-        assert_eq!(
-            compose(&[endless], now, 80, 24).unwrap().rows,
-            ["   -        512 B   10.0s  a"]
-        );
-    }
-
-    #[test]
-    fn the_part_done_is_told_from_what_is_known() {
-        let now = Instant::now();
-        let half = [active(0, "a", now)];
-        let base = progress(&[]);
-        let table = [
-            (Progress { ..base }, Some(0.1239)),
-            (
-                Progress {
-                    lines: 1240,
-                    active: &half,
-                    ..base
-                },
-                Some(1239.5 / 1240.0),
-            ),
-            (Progress { lines: 0, ..base }, Some(1.0)),
-            (
-                Progress {
-                    list_ended: false,
-                    ..base
-                },
-                None,
-            ),
-            (
-                Progress {
-                    list_ended: false,
-                    list_total: Some(0),
-                    ..base
-                },
-                None,
-            ),
-            (
-                Progress {
-                    list_ended: false,
-                    list_total: Some(1000),
-                    list_bytes: 500,
-                    lines: 2478,
-                    ..base
-                },
-                Some(0.25),
-            ),
-        ];
-        for (case, expected) in table {
-            assert_eq!(fraction(&case, &tally()), expected);
-        }
+        let endless = Active { expected: None, ..active(0, "a", now) };
+        assert_eq!(compose(&[endless], now, 80, 24).unwrap().rows, ["   -        512 B   10.0s  a"]);
     }
 }

@@ -1,4 +1,5 @@
 //! The line per URL that a person reads: outcome, status, size, time, name, URL, and the reason when it is not ok.
+//! A skipped URL has its line too: there is one for every line of the list.
 //!
 //! Must not know where the line goes; it is told whether it may use colour.
 
@@ -36,9 +37,7 @@ pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
         Some(code) => write!(out, "  {code:>3}"),
         None => write!(out, "    -"),
     };
-    let received = stats
-        .map(|stats| stats.size_download)
-        .filter(|bytes| *bytes > 0);
+    let received = stats.map(|stats| stats.size_download).filter(|bytes| *bytes > 0);
     let _ = match settled.saved.size.or(received) {
         // `1023.99 KiB` is the longest.
         Some(bytes) => write!(out, "  {:>11}", Bytes(bytes).to_string()),
@@ -85,10 +84,7 @@ mod tests {
     #[test]
     fn a_line_shows_what_became_of_the_url() {
         let table = [
-            (
-                fixture::ok(),
-                "ok         200    12.30 MiB   1.20s  data/file.bin  https://example.com/file.bin",
-            ),
+            (fixture::ok(), "ok         200    12.30 MiB   1.20s  data/file.bin  https://example.com/file.bin"),
             (
                 fixture::failed(),
                 "failed     404        162 B   0.12s  -  https://example.com/file.bin  http: the server says 404 Not Found (list.txt:12)",
@@ -97,10 +93,7 @@ mod tests {
                 fixture::skipped(),
                 "skipped      -    12.30 MiB       -  data/file.bin  https://example.com/file.bin  exists",
             ),
-            (
-                fixture::cancelled(),
-                "cancelled    -            -       -  -  https://example.com/file.bin  interrupted",
-            ),
+            (fixture::cancelled(), "cancelled    -            -       -  -  https://example.com/file.bin  interrupted"),
         ];
         for (settled, expected) in table {
             assert_eq!(line(&settled, Paint::Plain), expected);
@@ -110,10 +103,7 @@ mod tests {
     #[test]
     fn colour_touches_the_outcome_alone() {
         let text = line(&fixture::failed(), Paint::Colored);
-        assert!(
-            text.starts_with("\x1b[31mfailed   \x1b[0m  404"),
-            "{text:?}"
-        );
+        assert!(text.starts_with("\x1b[31mfailed   \x1b[0m  404"), "{text:?}");
         assert_eq!(text.matches('\x1b').count(), 2);
     }
 
@@ -121,9 +111,6 @@ mod tests {
     fn nothing_from_outside_reaches_the_terminal_raw() {
         let text = line(&fixture::hostile(), Paint::Plain);
         assert!(!text.chars().any(escape::is_hostile), "{text:?}");
-        assert!(
-            text.contains(r"\xff\xfe\x1b]0;x\x07\u{9b}2J\u{202e}\r\n\x00\x7f\u{85}\u{2028}"),
-            "{text}"
-        );
+        assert!(text.contains(r"\xff\xfe\x1b]0;x\x07\u{9b}2J\u{202e}\r\n\x00\x7f\u{85}\u{2028}"), "{text}");
     }
 }

@@ -37,31 +37,19 @@ struct Sample {
 impl Meter {
     /// At the start, when nothing has moved.
     pub fn new(now: Instant) -> Meter {
-        Meter {
-            samples: VecDeque::from([Sample {
-                at: now,
-                bytes: 0,
-                fraction: Some(0.0),
-            }]),
-        }
+        Meter { samples: VecDeque::from([Sample { at: now, bytes: 0, fraction: Some(0.0) }]) }
     }
 
     /// Takes the counters of `now`: bytes so far, and which part of the run is done.
     pub fn sample(&mut self, now: Instant, bytes: u64, fraction: Option<f64>) {
-        let sample = Sample {
-            at: now,
-            bytes,
-            fraction,
-        };
+        let sample = Sample { at: now, bytes, fraction };
         let count = self.samples.len();
         if count >= 2 && now.saturating_duration_since(self.samples[count - 2].at) < SPACING {
             self.samples[count - 1] = sample;
         } else {
             self.samples.push_back(sample);
         }
-        while self.samples.len() > 2
-            && now.saturating_duration_since(self.samples[1].at) >= ETA_WINDOW
-        {
+        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].at) >= ETA_WINDOW {
             self.samples.pop_front();
         }
     }
@@ -71,25 +59,16 @@ impl Meter {
         let last = self.samples.back()?;
         let span = |sample: &&Sample| last.at.saturating_duration_since(sample.at);
         // The youngest sample that is as old as the window, or the oldest there is.
-        let first = self
-            .samples
-            .iter()
-            .rev()
-            .find(|sample| span(sample) >= RATE_WINDOW)
-            .or(self.samples.front())?;
+        let first = self.samples.iter().rev().find(|sample| span(sample) >= RATE_WINDOW).or(self.samples.front())?;
         let span = span(&first);
-        (span >= LEAST_SPAN)
-            .then(|| last.bytes.saturating_sub(first.bytes) as f64 / span.as_secs_f64())
+        (span >= LEAST_SPAN).then(|| last.bytes.saturating_sub(first.bytes) as f64 / span.as_secs_f64())
     }
 
     /// Time left at the pace of the last half minute. `None` when that cannot be told, or nothing moves.
     pub fn eta(&self) -> Option<Duration> {
         let last = self.samples.back()?;
         let done = last.fraction?;
-        let (first, before) = self
-            .samples
-            .iter()
-            .find_map(|sample| Some((sample, sample.fraction?)))?;
+        let (first, before) = self.samples.iter().find_map(|sample| Some((sample, sample.fraction?)))?;
         let span = last.at.saturating_duration_since(first.at);
         if span < LEAST_SPAN || done <= before {
             return None;
@@ -104,20 +83,12 @@ mod tests {
     use super::*;
 
     /// A run sampled ten times a second for `seconds`, with counters as functions of the time.
-    fn run(
-        seconds: u64,
-        bytes: impl Fn(f64) -> u64,
-        fraction: impl Fn(f64) -> Option<f64>,
-    ) -> Meter {
+    fn run(seconds: u64, bytes: impl Fn(f64) -> u64, fraction: impl Fn(f64) -> Option<f64>) -> Meter {
         let start = Instant::now();
         let mut meter = Meter::new(start);
         for tick in 1..=seconds * 10 {
             let at = Duration::from_millis(tick * 100);
-            meter.sample(
-                start + at,
-                bytes(at.as_secs_f64()),
-                fraction(at.as_secs_f64()),
-            );
+            meter.sample(start + at, bytes(at.as_secs_f64()), fraction(at.as_secs_f64()));
         }
         meter
     }
@@ -125,25 +96,13 @@ mod tests {
     #[test]
     fn a_steady_run_has_a_steady_rate_and_an_honest_eta() {
         let meter = run(60, |t| (t * 1e6) as u64, |t| Some(t / 240.0));
-        assert!(
-            (meter.rate().unwrap() - 1e6).abs() < 1e4,
-            "{:?}",
-            meter.rate()
-        );
-        assert!(
-            (meter.eta().unwrap().as_secs_f64() - 180.0).abs() < 2.0,
-            "{:?}",
-            meter.eta()
-        );
+        assert!((meter.rate().unwrap() - 1e6).abs() < 1e4, "{:?}", meter.rate());
+        assert!((meter.eta().unwrap().as_secs_f64() - 180.0).abs() < 2.0, "{:?}", meter.eta());
     }
 
     #[test]
     fn a_stall_shows_within_seconds() {
-        let meter = run(
-            20,
-            |t| (t.min(14.0) * 1e6) as u64,
-            |t| Some(t.min(14.0) / 240.0),
-        );
+        let meter = run(20, |t| (t.min(14.0) * 1e6) as u64, |t| Some(t.min(14.0) / 240.0));
         assert_eq!(meter.rate(), Some(0.0));
     }
 
@@ -154,10 +113,7 @@ mod tests {
         assert_eq!(run(10, |_| 0, |_| None).eta(), None, "no total");
         assert_eq!(run(60, |_| 0, |_| Some(0.5)).eta(), None, "nothing moves");
         assert_eq!(run(10, |_| 0, |t| Some(t * 1e-15)).eta(), None, "for ever");
-        assert_eq!(
-            run(10, |_| 0, |t| Some(t / 10.0)).eta(),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(run(10, |_| 0, |t| Some(t / 10.0)).eta(), Some(Duration::ZERO));
     }
 
     #[test]

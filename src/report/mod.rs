@@ -15,6 +15,8 @@ mod fixture;
 mod frame;
 mod lines;
 mod meter;
+mod options;
+mod progress;
 mod record;
 mod screen;
 mod streams;
@@ -25,6 +27,7 @@ mod terminal;
 mod tests;
 mod units;
 
+use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -41,6 +44,8 @@ use self::terminal::Environment;
 use crate::job::{Outcome, Settled};
 use crate::outlet::Outlet;
 
+pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
+pub use self::progress::{Active, Progress};
 pub use self::streams::Lost;
 pub use self::tally::Tally;
 
@@ -55,108 +60,6 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often a results file that is a pipe is tried again while its reader is slow.
 const FILE_INTERVAL: Duration = Duration::from_millis(50);
-
-/// What is shown, and where.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Lines for people or records for programs.
-    pub results: Results,
-    /// Where they go.
-    pub stream: Stream,
-    /// The same records in a file.
-    pub results_file: Option<PathBuf>,
-    /// Input lines that failed or were cancelled, as they were read.
-    pub failed_file: Option<PathBuf>,
-    /// Add to both files instead of truncating them.
-    pub append: bool,
-    /// What is shown while it runs.
-    pub progress: ProgressStyle,
-    /// Whether lines for people are coloured.
-    pub color: ColorChoice,
-    /// 1: no results, progress or summary, failures go to standard error. 2 and more: nothing but the files.
-    pub quiet: u8,
-    /// 1 and more: failures go to standard error besides the JSON records.
-    pub verbose: u8,
-}
-
-/// The form of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Results {
-    /// A line that a person reads.
-    Human,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Where results go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error, because standard output carries the bodies. A person's lines are dropped there when nobody
-    /// reads; JSON records are not.
-    Stderr,
-}
-
-/// What is shown while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProgressStyle {
-    /// Bars on a terminal that can show them, else a plain line now and then.
-    Auto,
-    /// Bars, whatever standard error is.
-    Bars,
-    /// A line every ten seconds.
-    Plain,
-    /// Nothing.
-    Off,
-}
-
-/// Whether lines for people are coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Yes.
-    Always,
-    /// No.
-    Never,
-}
-
-/// The run as it is now, from counters.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    /// Transfers running.
-    pub in_flight: usize,
-    /// Jobs queued or delayed.
-    pub waiting: usize,
-    /// Body bytes of the whole run, running transfers included.
-    pub received: u64,
-    /// Bytes of the list read so far.
-    pub list_bytes: u64,
-    /// Bytes of the whole list, where that is known.
-    pub list_total: Option<u64>,
-    /// Lines accepted so far.
-    pub lines: u64,
-    /// No more lines will come.
-    pub list_ended: bool,
-    /// The running transfers; those that run longest are enough.
-    pub active: &'a [Active],
-}
-
-/// A running transfer.
-#[derive(Debug, Clone)]
-pub struct Active {
-    /// Its job's number.
-    pub urlnum: u64,
-    /// Name or URL. Outside text, escaped here.
-    pub label: String,
-    /// Body bytes so far.
-    pub received: u64,
-    /// Body bytes in all, where that is known.
-    pub expected: Option<u64>,
-    /// When it started.
-    pub started: Instant,
-}
 
 /// Tells people and programs what happens.
 #[derive(Debug)]
@@ -189,6 +92,14 @@ enum Show {
     Nothing,
 }
 
+/// Says on standard error why the run ends, escaped. Where nobody hears it, it is dropped.
+pub fn fatal(error: &anyhow::Error) {
+    let mut line = String::from("fetchmany: ");
+    escape::push_str(&mut line, &format!("{error:#}"));
+    line.push('\n');
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
 impl Report {
     /// Opens the files and looks at the streams.
     ///
@@ -209,33 +120,21 @@ impl Report {
         options: Options,
         now: Instant,
     ) -> anyhow::Result<Report> {
-        let before = if options.append {
-            Before::Kept
-        } else {
-            Before::Truncated
-        };
+        let before = if options.append { Before::Kept } else { Before::Truncated };
         let file = |kind, path: &Option<PathBuf>, access| {
-            path.as_ref()
-                .map(|path| Lines::open(kind, path, access, before))
-                .transpose()
+            path.as_ref().map(|path| Lines::open(kind, path, access, before)).transpose()
         };
         let results_file = file("results file", &options.results_file, Access::Umask)?;
         let failed_file = file("failed file", &options.failed_file, Access::Private)?;
 
         let terminal = stderr.is_terminal();
         let results_on_terminal = stdout.as_ref().map_or(terminal, Outlet::is_terminal);
-        let paint = (
-            environment.paint(options.color, results_on_terminal),
-            environment.paint(options.color, terminal),
-        );
+        let paint = (environment.paint(options.color, results_on_terminal), environment.paint(options.color, terminal));
         let streams = Streams::new(stdout, stderr, &options)?;
         let failures_on_stderr = match (options.quiet, options.results) {
             (0, Results::Human) => false,
             // A person at the terminal does not see the records that go elsewhere.
-            (0, Results::Json) => {
-                streams.are_separate()
-                    && (options.verbose > 0 || (terminal && !results_on_terminal))
-            }
+            (0, Results::Json) => streams.are_separate() && (options.verbose > 0 || (terminal && !results_on_terminal)),
             (1, _) => true,
             _ => false,
         };
@@ -286,16 +185,11 @@ impl Report {
         if let Some(file) = &mut self.results_file {
             file.push(&self.record);
         }
-        if let (Some(file), Outcome::Failed(_) | Outcome::Cancelled(_)) =
-            (&mut self.failed_file, &settled.outcome)
-        {
+        if let (Some(file), Outcome::Failed(_) | Outcome::Cancelled(_)) = (&mut self.failed_file, &settled.outcome) {
             file.push(&settled.job.input_line);
             file.push(b"\n");
         }
-        if self.failures_on_stderr
-            && matches!(settled.outcome, Outcome::Failed(_))
-            && self.failures.admit()
-        {
+        if self.failures_on_stderr && matches!(settled.outcome, Outcome::Failed(_)) && self.failures.admit() {
             self.word(settled, self.paint.1);
             self.streams.screen().remark(self.line.as_bytes());
         }
@@ -330,26 +224,14 @@ impl Report {
         if let Some(hidden) = self.failures.turn(now) {
             self.tell_hidden(hidden);
         }
-        if self
-            .show
-            .due(self.streams.holds_lines())
-            .is_none_or(|due| now < due)
-        {
+        if self.show.due(self.streams.holds_lines()).is_none_or(|due| now < due) {
             return;
         }
-        self.meter.sample(
-            now,
-            progress.received,
-            frame::fraction(progress, &self.tally),
-        );
+        self.meter.sample(now, progress.received, progress.fraction(&self.tally));
         match &mut self.show {
             Show::Bars { last, interval } => {
                 *last = now;
-                *interval = if progress.in_flight > 0 {
-                    DRAW_INTERVAL
-                } else {
-                    IDLE_INTERVAL
-                };
+                *interval = if progress.in_flight > 0 { DRAW_INTERVAL } else { IDLE_INTERVAL };
                 let screen = self.streams.screen();
                 let size = self.environment.size_of(screen.fd());
                 let frame = Frame::compose(progress, &self.tally, &self.meter, now, size);
@@ -367,14 +249,7 @@ impl Report {
     /// When [`Report::draw`] wants to be called again; `None` when there is nothing to show.
     pub fn next_draw(&self) -> Option<Instant> {
         let files = (self.files_pending() > 0).then(|| self.latest + FILE_INTERVAL);
-        [
-            self.show.due(self.streams.holds_lines()),
-            self.failures.due(),
-            files,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [self.show.due(self.streams.holds_lines()), self.failures.due(), files].into_iter().flatten().min()
     }
 
     /// Bytes of records that wait for a slow reader. Admission stops at 1 MiB.
@@ -383,11 +258,7 @@ impl Report {
     }
 
     fn files_pending(&self) -> usize {
-        [&self.results_file, &self.failed_file]
-            .into_iter()
-            .flatten()
-            .map(Lines::pending)
-            .sum()
+        [&self.results_file, &self.failed_file].into_iter().flatten().map(Lines::pending).sum()
     }
 
     /// The descriptor to wait on for writability when there is a [`Report::backlog`]. `None` when it is always ready;
@@ -431,24 +302,14 @@ impl Report {
     }
 
     fn tell_hidden(&mut self, hidden: u64) {
-        let see = if self.options.failed_file.is_some() {
-            ""
-        } else {
-            " (use --failed FILE to keep the list)"
-        };
-        self.note(&format!(
-            "... and {} more failures{see}",
-            units::Count(hidden)
-        ));
+        let see = if self.options.failed_file.is_some() { "" } else { " (use --failed FILE to keep the list)" };
+        self.note(&format!("... and {} more failures{see}", units::Count(hidden)));
     }
 }
 
 impl Show {
     fn bars(now: Instant) -> Show {
-        Show::Bars {
-            last: now,
-            interval: DRAW_INTERVAL,
-        }
+        Show::Bars { last: now, interval: DRAW_INTERVAL }
     }
 
     /// When it is time again; sooner when lines wait for it.

@@ -101,38 +101,24 @@ struct Record<'a> {
 /// None that is known: memory takes every byte, and every key is a string.
 pub fn push(out: &mut Vec<u8>, settled: &Settled) -> serde_json::Result<()> {
     let record = Record::of(settled);
-    record.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut *out, Ndjson,
-    ))?;
+    record.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Ndjson))?;
     out.push(b'\n');
     Ok(())
 }
 
 impl<'a> Record<'a> {
     fn of(settled: &'a Settled) -> Record<'a> {
-        let Settled {
-            job,
-            outcome,
-            stats,
-            saved,
-            time_queue,
-        } = settled;
+        let Settled { job, outcome, stats, saved, time_queue } = settled;
         let stats = stats.as_ref();
         let (result, error_class, exitcode, errormsg) = match outcome {
             Outcome::Ok => ("ok", None, 0, None),
-            Outcome::Failed(failure) => (
-                "failed",
-                Some(failure.class.as_str()),
-                failure.exitcode,
-                Some(failure.message.as_str()),
-            ),
+            Outcome::Failed(failure) => {
+                ("failed", Some(failure.class.as_str()), failure.exitcode, Some(failure.message.as_str()))
+            }
             Outcome::Skipped(reason) => ("skipped", None, 0, Some(reason.as_ref())),
-            Outcome::Cancelled(reason) => (
-                "cancelled",
-                Some(ErrorClass::Cancelled.as_str()),
-                ABORTED,
-                Some(reason.as_ref()),
-            ),
+            Outcome::Cancelled(reason) => {
+                ("cancelled", Some(ErrorClass::Cancelled.as_str()), ABORTED, Some(reason.as_ref()))
+            }
         };
         Record {
             urlnum: job.urlnum,
@@ -175,19 +161,14 @@ impl<'a> Record<'a> {
 
 /// Whole microseconds, as curl has them: a float of nanoseconds would show digits that nothing measured.
 fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|time| time.as_micros() as f64 / 1e6)
-        .serialize(serializer)
+    time.map(|time| time.as_micros() as f64 / 1e6).serialize(serializer)
 }
 
 /// Compact JSON whose strings are harmless to print.
 struct Ndjson;
 
 impl Formatter for Ndjson {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         // serde_json has escaped C0 already; everything else that is hostile is DEL or not ASCII.
         if fragment.bytes().all(|byte| byte < 0x7f) {
             return writer.write_all(fragment.as_bytes());
@@ -262,18 +243,10 @@ mod tests {
 
     #[test]
     fn every_record_has_every_key_in_the_same_order() {
-        for settled in [
-            fixture::ok(),
-            fixture::failed(),
-            fixture::skipped(),
-            fixture::cancelled(),
-            fixture::hostile(),
-        ] {
+        for settled in [fixture::ok(), fixture::failed(), fixture::skipped(), fixture::cancelled(), fixture::hostile()]
+        {
             let text = line(&settled);
-            let places: Vec<_> = KEYS
-                .iter()
-                .map(|key| text.find(&format!("\"{key}\":")))
-                .collect();
+            let places: Vec<_> = KEYS.iter().map(|key| text.find(&format!("\"{key}\":"))).collect();
             assert!(places.iter().all(Option::is_some), "{text}");
             assert!(places.is_sorted(), "{text}");
             assert_eq!(parsed(&settled).as_object().unwrap().len(), KEYS.len());
@@ -302,21 +275,9 @@ mod tests {
     #[test]
     fn outcomes_map_to_result_class_code_and_message() {
         let table = [
-            (
-                fixture::failed(),
-                "failed",
-                Some("http"),
-                22,
-                "the server says 404 Not Found",
-            ),
+            (fixture::failed(), "failed", Some("http"), 22, "the server says 404 Not Found"),
             (fixture::skipped(), "skipped", None, 0, "exists"),
-            (
-                fixture::cancelled(),
-                "cancelled",
-                Some("cancelled"),
-                42,
-                "interrupted",
-            ),
+            (fixture::cancelled(), "cancelled", Some("cancelled"), 42, "interrupted"),
         ];
         for (settled, result, class, code, message) in table {
             let record = parsed(&settled);
@@ -331,22 +292,11 @@ mod tests {
     fn hostile_text_is_harmless_to_print_and_comes_back_when_parsed() {
         let settled = fixture::hostile();
         let text = line(&settled);
-        assert!(
-            !text.trim_end_matches('\n').chars().any(escape::is_hostile),
-            "{text:?}"
-        );
+        assert!(!text.trim_end_matches('\n').chars().any(escape::is_hostile), "{text:?}");
         let record = parsed(&settled);
         assert_eq!(record["url"], settled.job.url);
-        assert_eq!(
-            record["content_type"].as_str(),
-            settled.stats.unwrap().content_type.as_deref()
-        );
-        assert!(
-            record["filename_effective"]
-                .as_str()
-                .unwrap()
-                .starts_with("\u{fffd}\u{fffd}\u{1b}")
-        );
+        assert_eq!(record["content_type"].as_str(), settled.stats.unwrap().content_type.as_deref());
+        assert!(record["filename_effective"].as_str().unwrap().starts_with("\u{fffd}\u{fffd}\u{1b}"));
     }
 
     #[test]

@@ -47,12 +47,7 @@ pub struct Screen {
 impl Screen {
     /// On `outlet`; nothing is drawn yet.
     pub fn new(outlet: Outlet, duty: Duty, bars: Bars) -> Screen {
-        Screen {
-            outlet,
-            duty,
-            bars,
-            held: Vec::new(),
-        }
+        Screen { outlet, duty, bars, held: Vec::new() }
     }
 
     /// Queues a whole line that must not get lost, unless the stream is for remarks anyway.
@@ -158,9 +153,7 @@ impl Screen {
 
     /// The descriptor to wait on when there is a backlog.
     pub fn waitable(&self) -> Option<BorrowedFd<'_>> {
-        self.outlet
-            .waitable()
-            .filter(|_| self.duty == Duty::Results)
+        self.outlet.waitable().filter(|_| self.duty == Duty::Results)
     }
 
     /// The descriptor, to ask for its size.

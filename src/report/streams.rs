@@ -37,11 +37,7 @@ pub struct Streams {
 
 impl Streams {
     /// Sorts out who goes where. `stdout` is `None` when it is not this room's to write.
-    pub fn new(
-        stdout: Option<Outlet>,
-        stderr: Outlet,
-        options: &Options,
-    ) -> anyhow::Result<Streams> {
+    pub fn new(stdout: Option<Outlet>, stderr: Outlet, options: &Options) -> anyhow::Result<Streams> {
         let (out, screen, duty, name) = match (options.stream, stdout) {
             _ if options.quiet > 0 => (None, stderr, Duty::Remarks, "standard error"),
             // Records were asked for, a person's lines were not: only those may get lost with nobody reading.
@@ -52,15 +48,9 @@ impl Streams {
             (Stream::Stdout, Some(stdout)) if stdout.same_stream(&stderr) => {
                 (None, stdout, Duty::Results, "standard output")
             }
-            (Stream::Stdout, Some(stdout)) => {
-                (Some(stdout), stderr, Duty::Remarks, "standard output")
-            }
+            (Stream::Stdout, Some(stdout)) => (Some(stdout), stderr, Duty::Remarks, "standard output"),
         };
-        Ok(Streams {
-            out,
-            screen: Screen::new(screen, duty, Bars::new()?),
-            name,
-        })
+        Ok(Streams { out, screen: Screen::new(screen, duty, Bars::new()?), name })
     }
 
     /// Whether results go somewhere else than remarks.
@@ -92,19 +82,15 @@ impl Streams {
     /// When the results can be told no more.
     pub fn flush(&mut self) -> Result<(), Lost> {
         let results = self.out.as_mut().map_or(Ok(()), Outlet::flush);
-        results
-            .and(self.screen.flush())
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::BrokenPipe => Lost::ReaderGone,
-                _ => Lost::Failed(anyhow!(error).context(format!("write {}", self.name))),
-            })
+        results.and(self.screen.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Lost::ReaderGone,
+            _ => Lost::Failed(anyhow!(error).context(format!("write {}", self.name))),
+        })
     }
 
     /// Bytes of results that the reader has not taken.
     pub fn backlog(&self) -> usize {
-        self.out
-            .as_ref()
-            .map_or_else(|| self.screen.backlog(), Outlet::pending)
+        self.out.as_ref().map_or_else(|| self.screen.backlog(), Outlet::pending)
     }
 
     /// The descriptor to wait on for writability when there is a backlog.

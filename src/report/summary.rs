@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::meter::Meter;
 use super::tally::Tally;
 use super::units::{Bytes, Count, Rate, Time};
-use super::{Progress, escape, frame};
+use super::{Progress, escape};
 
 /// How it stands: `1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
 pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
@@ -28,7 +28,7 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
     if let Some(rate) = meter.rate() {
         let _ = write!(text, ", {}", Rate(rate));
     }
-    if let Some(fraction) = frame::fraction(progress, tally) {
+    if let Some(fraction) = progress.fraction(tally) {
         let _ = write!(text, ", {:.0}% of the list", (fraction * 100.0).floor());
     }
     if let Some(eta) = meter.eta() {
@@ -41,16 +41,9 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
 pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
     let mut text = format!("{} ok", Count(tally.ok));
     if tally.failed() > 0 {
-        let classes: Vec<_> = tally
-            .failures()
-            .map(|(class, count)| format!("{} {}", Count(count), class.as_str()))
-            .collect();
-        let _ = write!(
-            text,
-            ", {} failed ({})",
-            Count(tally.failed()),
-            classes.join(", ")
-        );
+        let classes: Vec<_> =
+            tally.failures().map(|(class, count)| format!("{} {}", Count(count), class.as_str())).collect();
+        let _ = write!(text, ", {} failed ({})", Count(tally.failed()), classes.join(", "));
     }
     for (count, what) in [(tally.skipped, "skipped"), (tally.cancelled, "cancelled")] {
         if count > 0 {
@@ -59,11 +52,7 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
     }
     let _ = write!(text, "; {} in {}", Bytes(tally.bytes), Time(elapsed));
     if !elapsed.is_zero() {
-        let _ = write!(
-            text,
-            ", {}",
-            Rate(tally.bytes as f64 / elapsed.as_secs_f64())
-        );
+        let _ = write!(text, ", {}", Rate(tally.bytes as f64 / elapsed.as_secs_f64()));
     }
     text
 }
@@ -90,13 +79,8 @@ mod tests {
 
     fn tally() -> Tally {
         let mut tally = Tally::default();
-        for settled in [
-            fixture::ok(),
-            fixture::failed(),
-            fixture::hostile(),
-            fixture::skipped(),
-            fixture::cancelled(),
-        ] {
+        for settled in [fixture::ok(), fixture::failed(), fixture::hostile(), fixture::skipped(), fixture::cancelled()]
+        {
             tally.count(&settled);
         }
         tally
@@ -109,22 +93,13 @@ mod tests {
             outcome(&tally(), time),
             "1 ok, 2 failed (1 http, 1 protocol), 1 skipped, 1 cancelled; 12.30 MiB in 1.50s, 8.20 MiB/s"
         );
-        assert_eq!(
-            outcome(&Tally::default(), Duration::ZERO),
-            "0 ok; 0 B in 0.00s"
-        );
+        assert_eq!(outcome(&Tally::default(), Duration::ZERO), "0 ok; 0 B in 0.00s");
     }
 
     #[test]
     fn failures_are_pointed_to() {
-        assert_eq!(
-            hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(),
-            "2 failed: see failed\\x1b.txt"
-        );
-        assert_eq!(
-            hint(&tally(), None).unwrap(),
-            "2 failed: use --failed FILE to keep the list"
-        );
+        assert_eq!(hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(), "2 failed: see failed\\x1b.txt");
+        assert_eq!(hint(&tally(), None).unwrap(), "2 failed: use --failed FILE to keep the list");
         assert_eq!(hint(&Tally::default(), None), None);
     }
 
@@ -142,10 +117,7 @@ mod tests {
             list_ended: false,
             active: &[],
         };
-        assert_eq!(
-            status(&progress, &tally(), &meter),
-            "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting"
-        );
+        assert_eq!(status(&progress, &tally(), &meter), "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting");
         progress.list_ended = true;
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1));
         assert_eq!(

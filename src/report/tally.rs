@@ -28,10 +28,7 @@ impl Tally {
             Outcome::Cancelled(_) => self.cancelled += 1,
             Outcome::Failed(failure) => self.failed[failure.class as usize] += 1,
         }
-        self.bytes += settled
-            .stats
-            .as_ref()
-            .map_or(0, |stats| stats.size_download);
+        self.bytes += settled.stats.as_ref().map_or(0, |stats| stats.size_download);
     }
 
     /// Failures of all classes.
@@ -41,10 +38,7 @@ impl Tally {
 
     /// The classes in which something failed, with their counts.
     pub fn failures(&self) -> impl Iterator<Item = (ErrorClass, u64)> + '_ {
-        ErrorClass::ALL
-            .into_iter()
-            .zip(self.failed)
-            .filter(|(_, count)| *count > 0)
+        ErrorClass::ALL.into_iter().zip(self.failed).filter(|(_, count)| *count > 0)
     }
 
     /// All terminal records.
@@ -61,24 +55,12 @@ mod tests {
     #[test]
     fn every_outcome_is_counted_once_and_failures_by_class() {
         let mut tally = Tally::default();
-        for settled in [
-            fixture::ok(),
-            fixture::failed(),
-            fixture::failed(),
-            fixture::skipped(),
-            fixture::cancelled(),
-        ] {
+        for settled in [fixture::ok(), fixture::failed(), fixture::failed(), fixture::skipped(), fixture::cancelled()] {
             tally.count(&settled);
         }
-        assert_eq!(
-            (tally.ok, tally.failed(), tally.skipped, tally.cancelled),
-            (1, 2, 1, 1)
-        );
+        assert_eq!((tally.ok, tally.failed(), tally.skipped, tally.cancelled), (1, 2, 1, 1));
         assert_eq!(tally.settled(), 5);
-        assert_eq!(
-            tally.failures().collect::<Vec<_>>(),
-            [(ErrorClass::Http, 2)]
-        );
+        assert_eq!(tally.failures().collect::<Vec<_>>(), [(ErrorClass::Http, 2)]);
         assert_eq!(tally.bytes, 12_900_000 + 2 * 162);
     }
 

@@ -32,40 +32,24 @@ pub struct Size {
 impl Environment {
     /// Of this process.
     pub fn read() -> Environment {
-        let number = |name| {
-            std::env::var(name)
-                .ok()
-                .and_then(|value| value.parse().ok())
-                .unwrap_or(0)
-        };
+        let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(0);
         let has = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Environment {
             dumb: !has("TERM") || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
             no_color: has("NO_COLOR"),
-            size: Size {
-                columns: number("COLUMNS"),
-                rows: number("LINES"),
-            },
+            size: Size { columns: number("COLUMNS"), rows: number("LINES") },
         }
     }
 
     /// The size of the terminal behind `fd` now, else that of the environment, else that of a VT100.
     pub fn size_of(&self, fd: BorrowedFd<'_>) -> Size {
-        let told = tcgetwinsize(fd)
-            .map(|size| Size {
-                columns: size.ws_col,
-                rows: size.ws_row,
-            })
-            .unwrap_or_default();
+        let told = tcgetwinsize(fd).map(|size| Size { columns: size.ws_col, rows: size.ws_row }).unwrap_or_default();
         let known = |told, environment, default| match (told, environment) {
             (0, 0) => default,
             (0, environment) => environment,
             (told, _) => told,
         };
-        Size {
-            columns: known(told.columns, self.size.columns, 80),
-            rows: known(told.rows, self.size.rows, 24),
-        }
+        Size { columns: known(told.columns, self.size.columns, 80), rows: known(told.rows, self.size.rows, 24) }
     }
 
     /// Whether lines for a stream may be coloured.
@@ -86,14 +70,8 @@ mod tests {
     #[test]
     fn colour_is_for_terminals_and_for_those_who_insist() {
         let capable = Environment::default();
-        let no_color = Environment {
-            no_color: true,
-            ..capable
-        };
-        let dumb = Environment {
-            dumb: true,
-            ..capable
-        };
+        let no_color = Environment { no_color: true, ..capable };
+        let dumb = Environment { dumb: true, ..capable };
         let table = [
             (capable, ColorChoice::Auto, true, Paint::Colored),
             (capable, ColorChoice::Auto, false, Paint::Plain),
@@ -104,11 +82,7 @@ mod tests {
             (dumb, ColorChoice::Always, false, Paint::Colored),
         ];
         for (environment, choice, is_terminal, expected) in table {
-            assert_eq!(
-                environment.paint(choice, is_terminal),
-                expected,
-                "{environment:?} {choice:?} {is_terminal}"
-            );
+            assert_eq!(environment.paint(choice, is_terminal), expected, "{environment:?} {choice:?} {is_terminal}");
         }
     }
 
@@ -116,32 +90,10 @@ mod tests {
     fn a_stream_that_has_no_size_gets_the_environments_or_a_usual_one() {
         let file = std::fs::File::open("/dev/null").unwrap();
         let size = |columns, rows| {
-            Environment {
-                size: Size { columns, rows },
-                ..Environment::default()
-            }
-            .size_of(file.as_fd())
+            Environment { size: Size { columns, rows }, ..Environment::default() }.size_of(file.as_fd())
         };
-        assert_eq!(
-            size(0, 0),
-            Size {
-                columns: 80,
-                rows: 24
-            }
-        );
-        assert_eq!(
-            size(132, 0),
-            Size {
-                columns: 132,
-                rows: 24
-            }
-        );
-        assert_eq!(
-            size(1, 1),
-            Size {
-                columns: 1,
-                rows: 1
-            }
-        );
+        assert_eq!(size(0, 0), Size { columns: 80, rows: 24 });
+        assert_eq!(size(132, 0), Size { columns: 132, rows: 24 });
+        assert_eq!(size(1, 1), Size { columns: 1, rows: 1 });
     }
 }

@@ -1,7 +1,6 @@
-//! The room as a whole, on pipes; what a person sees is read back through a terminal emulator.
+//! The room as a whole, on pipes.
 
 use std::fs::{self, OpenOptions};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,6 +9,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::terminal::Size;
 use super::*;
+
+mod screen;
 
 /// A report on pipes, and the ends to read.
 struct Stage {
@@ -39,21 +40,11 @@ fn pipe() -> (OwnedFd, Outlet) {
 }
 
 fn full() -> Outlet {
-    Outlet::owned(
-        OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .unwrap()
-            .into(),
-    )
-    .unwrap()
+    Outlet::owned(OpenOptions::new().write(true).open("/dev/full").unwrap().into()).unwrap()
 }
 
 fn of_size(columns: u16, rows: u16) -> Environment {
-    Environment {
-        size: Size { columns, rows },
-        ..Environment::default()
-    }
+    Environment { size: Size { columns, rows }, ..Environment::default() }
 }
 
 fn stage(options: Options) -> Stage {
@@ -62,12 +53,7 @@ fn stage(options: Options) -> Stage {
     let (stderr, err) = pipe();
     let out = (options.stream == Stream::Stdout).then_some(out);
     let report = Report::on(out, err, Environment::default(), options, start).unwrap();
-    Stage {
-        report,
-        stdout: Some(stdout),
-        stderr: Some(stderr),
-        start,
-    }
+    Stage { report, stdout: Some(stdout), stderr: Some(stderr), start }
 }
 
 /// Standard output and error in one pipe, bars forced, as on a terminal of this size.
@@ -76,27 +62,16 @@ fn terminal(columns: u16, rows: u16) -> Stage {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
     let out = Outlet::owned(writer.try_clone().unwrap()).unwrap();
     let err = Outlet::owned(writer).unwrap();
-    let options = Options {
-        progress: ProgressStyle::Bars,
-        ..options()
-    };
+    let options = Options { progress: ProgressStyle::Bars, ..options() };
     let report = Report::on(Some(out), err, of_size(columns, rows), options, start).unwrap();
-    Stage {
-        report,
-        stdout: Some(reader),
-        stderr: None,
-        start,
-    }
+    Stage { report, stdout: Some(reader), stderr: None, start }
 }
 
 fn read_all(reader: &Option<OwnedFd>) -> String {
     let mut all = Vec::new();
     let mut piece = vec![0; 65536];
     loop {
-        match reader
-            .as_ref()
-            .map(|fd| rustix::io::read(fd, &mut piece[..]))
-        {
+        match reader.as_ref().map(|fd| rustix::io::read(fd, &mut piece[..])) {
             None | Some(Ok(0) | Err(rustix::io::Errno::AGAIN)) => {
                 return String::from_utf8(all).unwrap();
             }
@@ -149,81 +124,26 @@ fn transfers(count: u64, started: Instant) -> Vec<Active> {
 #[test]
 fn results_and_failures_go_where_the_options_say() {
     let base = options();
-    let json = Options {
-        results: Results::Json,
-        ..base.clone()
-    };
-    let stderr = Options {
-        stream: Stream::Stderr,
-        ..base.clone()
-    };
+    let json = Options { results: Results::Json, ..base.clone() };
+    let stderr = Options { stream: Stream::Stderr, ..base.clone() };
     // Options; lines on standard output, lines on standard error, of one success and one failure.
     let table = [
         (base.clone(), 2, 0),
         (json.clone(), 2, 0),
-        (
-            Options {
-                verbose: 1,
-                ..json.clone()
-            },
-            2,
-            1,
-        ),
-        (
-            Options {
-                quiet: 1,
-                ..base.clone()
-            },
-            0,
-            1,
-        ),
-        (
-            Options {
-                quiet: 1,
-                ..json.clone()
-            },
-            0,
-            1,
-        ),
-        (
-            Options {
-                quiet: 2,
-                ..base.clone()
-            },
-            0,
-            0,
-        ),
+        (Options { verbose: 1, ..json.clone() }, 2, 1),
+        (Options { quiet: 1, ..base.clone() }, 0, 1),
+        (Options { quiet: 1, ..json.clone() }, 0, 1),
+        (Options { quiet: 2, ..base.clone() }, 0, 0),
         (stderr.clone(), 0, 2),
-        (
-            Options {
-                results: Results::Json,
-                ..stderr.clone()
-            },
-            0,
-            2,
-        ),
-        (
-            Options {
-                quiet: 1,
-                ..stderr.clone()
-            },
-            0,
-            1,
-        ),
+        (Options { results: Results::Json, ..stderr.clone() }, 0, 2),
+        (Options { quiet: 1, ..stderr.clone() }, 0, 1),
         (Options { quiet: 2, ..stderr }, 0, 0),
     ];
     for (options, out, err) in table {
         let what = format!("{options:?}");
         let mut stage = stage(options);
         stage.settle(&[fixture::ok(), fixture::failed()]);
-        assert_eq!(
-            (
-                stage.stdout().lines().count(),
-                stage.stderr().lines().count()
-            ),
-            (out, err),
-            "{what}"
-        );
+        assert_eq!((stage.stdout().lines().count(), stage.stderr().lines().count()), (out, err), "{what}");
         assert_eq!(stage.report.tally().settled(), 2);
     }
 }
@@ -240,12 +160,7 @@ fn the_files_get_records_and_input_lines_whatever_is_printed() {
             quiet,
             ..options()
         });
-        stage.settle(&[
-            fixture::ok(),
-            fixture::failed(),
-            fixture::skipped(),
-            fixture::cancelled(),
-        ]);
+        stage.settle(&[fixture::ok(), fixture::failed(), fixture::skipped(), fixture::cancelled()]);
         let kept = fs::read_to_string(&results).unwrap();
         assert_eq!(kept.lines().count(), 4);
         if quiet == 0 {
@@ -259,19 +174,12 @@ fn the_files_get_records_and_input_lines_whatever_is_printed() {
 #[test]
 fn nothing_hostile_reaches_any_stream() {
     for results in [Results::Human, Results::Json] {
-        let mut stage = stage(Options {
-            results,
-            verbose: 1,
-            ..options()
-        });
+        let mut stage = stage(Options { results, verbose: 1, ..options() });
         stage.settle(&[fixture::hostile()]);
         stage.report.note("\x1b]52;c;x\x07 \u{9b}\u{202e}\r\n\0");
         stage.report.finish(stage.start);
         for text in [stage.stdout(), stage.stderr()] {
-            assert!(
-                !text.replace('\n', "").chars().any(escape::is_hostile),
-                "{text:?}"
-            );
+            assert!(!text.replace('\n', "").chars().any(escape::is_hostile), "{text:?}");
             assert!(!text.contains("S3CR3T"));
         }
     }
@@ -279,10 +187,7 @@ fn nothing_hostile_reaches_any_stream() {
 
 #[test]
 fn a_flood_of_failures_leaves_standard_error_readable() {
-    let mut stage = stage(Options {
-        quiet: 1,
-        ..options()
-    });
+    let mut stage = stage(Options { quiet: 1, ..options() });
     for turn in 0..100 {
         let now = stage.start + Duration::from_millis(turn * 10);
         for _ in 0..1000 {
@@ -295,12 +200,7 @@ fn a_flood_of_failures_leaves_standard_error_readable() {
     stage.report.finish(stage.start + Duration::from_secs(1));
     let text = stage.stderr();
     assert!(text.lines().count() <= 41, "{text}");
-    assert!(
-        text.ends_with(
-            "fetchmany: ... and 99,980 more failures (use --failed FILE to keep the list)\n"
-        ),
-        "{text}"
-    );
+    assert!(text.ends_with("fetchmany: ... and 99,980 more failures (use --failed FILE to keep the list)\n"), "{text}");
 }
 
 #[test]
@@ -309,36 +209,20 @@ fn a_stream_or_file_that_is_full_is_named() {
     let now = Instant::now();
     let mut report = Report::on(Some(full()), err, Environment::default(), options(), now).unwrap();
     report.settled(&fixture::ok()).unwrap();
-    let Err(Lost::Failed(error)) = report.flush() else {
-        panic!("/dev/full takes nothing")
-    };
-    assert!(
-        format!("{error:#}").starts_with("write standard output: No space left"),
-        "{error:#}"
-    );
+    let Err(Lost::Failed(error)) = report.flush() else { panic!("/dev/full takes nothing") };
+    assert!(format!("{error:#}").starts_with("write standard output: No space left"), "{error:#}");
 
-    let mut stage = stage(Options {
-        results_file: Some("/dev/full".into()),
-        ..options()
-    });
+    let mut stage = stage(Options { results_file: Some("/dev/full".into()), ..options() });
     stage.report.settled(&fixture::ok()).unwrap();
-    let Err(Lost::Failed(error)) = stage.report.flush() else {
-        panic!("/dev/full takes nothing")
-    };
-    assert!(
-        format!("{error:#}").starts_with("write results file /dev/full: "),
-        "{error:#}"
-    );
+    let Err(Lost::Failed(error)) = stage.report.flush() else { panic!("/dev/full takes nothing") };
+    assert!(format!("{error:#}").starts_with("write results file /dev/full: "), "{error:#}");
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_is_named_at_the_start() {
     let missing = Path::new("/nonexistent/list").to_owned();
     let (_reader, err) = pipe();
-    let options = Options {
-        failed_file: Some(missing),
-        ..options()
-    };
+    let options = Options { failed_file: Some(missing), ..options() };
     let error = Report::on(None, err, Environment::default(), options, Instant::now()).unwrap_err();
     assert_eq!(error.to_string(), "open failed file /nonexistent/list");
 }
@@ -346,17 +230,10 @@ fn a_file_that_cannot_be_opened_is_named_at_the_start() {
 #[test]
 fn a_reader_of_results_that_goes_away_is_no_error_message() {
     for stream in [Stream::Stdout, Stream::Stderr] {
-        let mut stage = stage(Options {
-            results: Results::Json,
-            stream,
-            ..options()
-        });
+        let mut stage = stage(Options { results: Results::Json, stream, ..options() });
         (stage.stdout, stage.stderr) = (None, None);
         stage.report.settled(&fixture::ok()).unwrap();
-        assert!(
-            matches!(stage.report.flush(), Err(Lost::ReaderGone)),
-            "{stream:?}"
-        );
+        assert!(matches!(stage.report.flush(), Err(Lost::ReaderGone)), "{stream:?}");
     }
 }
 
@@ -366,21 +243,13 @@ fn standard_error_never_ends_or_blocks_anything() {
         let (stdout, out) = pipe();
         let stdout = Some(stdout);
         let mut records = 0;
-        let options = Options {
-            results: Results::Json,
-            verbose: 1,
-            progress: ProgressStyle::Bars,
-            ..options()
-        };
+        let options = Options { results: Results::Json, verbose: 1, progress: ProgressStyle::Bars, ..options() };
         let now = Instant::now();
         let mut report = Report::on(Some(out), err, of_size(80, 24), options, now).unwrap();
         for tick in 0..100 {
             report.settled(&fixture::failed()).unwrap();
             report.note("hello");
-            report.draw(
-                now + Duration::from_millis(tick * 100),
-                &progress(&transfers(20, now)),
-            );
+            report.draw(now + Duration::from_millis(tick * 100), &progress(&transfers(20, now)));
             report.flush().unwrap();
             records += read_all(&stdout).lines().count();
         }
@@ -392,17 +261,10 @@ fn standard_error_never_ends_or_blocks_anything() {
 #[test]
 fn what_nobody_reads_is_bounded() {
     // Remarks, bars and a person's lines on standard error are dropped; not even the end waits for long.
-    let mut stage = stage(Options {
-        stream: Stream::Stderr,
-        progress: ProgressStyle::Bars,
-        ..options()
-    });
+    let mut stage = stage(Options { stream: Stream::Stderr, progress: ProgressStyle::Bars, ..options() });
     for tick in 0..10_000 {
         stage.report.settled(&fixture::failed()).unwrap();
-        stage.report.draw(
-            stage.start + Duration::from_millis(tick * 50),
-            &progress(&[]),
-        );
+        stage.report.draw(stage.start + Duration::from_millis(tick * 50), &progress(&[]));
         stage.report.flush().unwrap();
     }
     assert_eq!(stage.report.backlog(), 0);
@@ -414,10 +276,7 @@ fn what_nobody_reads_is_bounded() {
 
 #[test]
 fn results_wait_for_a_slow_reader_and_none_is_lost() {
-    let mut stage = stage(Options {
-        results: Results::Json,
-        ..options()
-    });
+    let mut stage = stage(Options { results: Results::Json, ..options() });
     for _ in 0..1000 {
         stage.report.settled(&fixture::ok()).unwrap();
     }
@@ -429,20 +288,12 @@ fn results_wait_for_a_slow_reader_and_none_is_lost() {
         stage.report.flush().unwrap();
     }
     text += &stage.stdout();
-    assert_eq!(
-        text.lines()
-            .filter(|line| line.starts_with('{') && line.ends_with('}'))
-            .count(),
-        1000
-    );
+    assert_eq!(text.lines().filter(|line| line.starts_with('{') && line.ends_with('}')).count(), 1000);
 }
 
 #[test]
 fn without_a_terminal_a_line_every_ten_seconds_says_how_it_stands() {
-    let mut stage = stage(Options {
-        progress: ProgressStyle::Auto,
-        ..options()
-    });
+    let mut stage = stage(Options { progress: ProgressStyle::Auto, ..options() });
     stage.settle(&[fixture::ok()]);
     for tick in 0..=250 {
         let now = stage.start + Duration::from_millis(tick * 100);
@@ -454,178 +305,23 @@ fn without_a_terminal_a_line_every_ten_seconds_says_how_it_stands() {
     }
     let text = stage.stderr();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(
-        text.starts_with("fetchmany: 1 ok, 0 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"),
-        "{text}"
-    );
+    assert!(text.starts_with("fetchmany: 1 ok, 0 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"), "{text}");
 }
 
 #[test]
 fn draw_is_called_again_only_when_there_is_something_to_show() {
-    let mut stage = stage(Options {
-        progress: ProgressStyle::Off,
-        ..options()
-    });
+    let mut stage = stage(Options { progress: ProgressStyle::Off, ..options() });
     stage.settle(&[fixture::failed()]);
     assert_eq!(stage.report.next_draw(), None);
     stage = terminal(80, 24);
     let (start, tenth) = (stage.start, Duration::from_millis(100));
     assert_eq!(stage.report.next_draw(), Some(start + tenth));
-    stage
-        .report
-        .draw(start + tenth, &progress(&transfers(1, start)));
+    stage.report.draw(start + tenth, &progress(&transfers(1, start)));
     assert_eq!(stage.report.next_draw(), Some(start + 2 * tenth));
     stage.report.draw(start + 2 * tenth, &progress(&[]));
-    assert_eq!(
-        stage.report.next_draw(),
-        Some(start + 12 * tenth),
-        "nothing runs"
-    );
+    assert_eq!(stage.report.next_draw(), Some(start + 12 * tenth), "nothing runs");
     stage.report.settled(&fixture::ok()).unwrap();
-    assert_eq!(
-        stage.report.next_draw(),
-        Some(start + 3 * tenth),
-        "a line waits"
-    );
+    assert_eq!(stage.report.next_draw(), Some(start + 3 * tenth), "a line waits");
     stage.report.finish(start + 3 * tenth);
     assert_eq!(stage.report.next_draw(), None);
-}
-
-/// What the emulator shows, without blank lines at the end.
-fn screen(emulator: &vt100::Parser) -> Vec<String> {
-    let mut lines: Vec<String> = emulator
-        .screen()
-        .contents()
-        .lines()
-        .map(|line| line.trim_end().into())
-        .collect();
-    while lines.last().is_some_and(String::is_empty) {
-        lines.pop();
-    }
-    lines
-}
-
-/// Feeds what was written since, as a terminal driver would: a line end returns the carriage.
-fn feed(emulator: &mut vt100::Parser, stage: &Stage) {
-    emulator.process(stage.stdout().replace('\n', "\r\n").as_bytes());
-}
-
-#[test]
-fn bars_stay_below_the_lines_and_are_gone_at_the_end() {
-    // Columns, rows; lines of bars.
-    for (columns, rows, bars) in [(80, 24, 9), (40, 10, 9), (40, 5, 4), (200, 50, 9)] {
-        let mut stage = terminal(columns, rows);
-        let mut emulator = vt100::Parser::new(rows, columns, 0);
-        let mut now = stage.start;
-        for turn in 0..50 {
-            now += DRAW_INTERVAL;
-            if turn >= 10 {
-                stage.settle(&[fixture::skipped(), fixture::failed()]);
-            }
-            stage
-                .report
-                .draw(now, &progress(&transfers(20, stage.start)));
-            feed(&mut emulator, &stage);
-            let shown = screen(&emulator);
-            let what = format!("{columns}x{rows}, turn {turn}: {shown:#?}");
-            let (above, below) = shown.split_at(shown.len() - bars);
-            assert!(below[0].contains(" done"), "{what}");
-            for (row, line) in below[1..].iter().enumerate() {
-                assert!(line.contains(&format!("file-{row}")), "{what}");
-            }
-            let is_bar = |line: &String| line.contains("file-") || line.contains(" done");
-            assert!(!above.iter().any(is_bar), "{what}");
-            assert_eq!(above.is_empty(), turn < 10, "{what}");
-        }
-        stage.report.finish(now);
-        stage.report.flush().unwrap();
-        feed(&mut emulator, &stage);
-        // Joined, because a narrow terminal wraps.
-        let shown = screen(&emulator).concat();
-        assert!(
-            !shown.contains("file-0") && !shown.contains(" done"),
-            "{shown}"
-        );
-        assert!(
-            shown.ends_with("40 failed: use --failed FILE to keep the list"),
-            "{shown}"
-        );
-    }
-}
-
-#[test]
-fn a_terminal_too_small_for_bars_gets_the_lines_alone() {
-    for (columns, rows) in [(1, 1), (1, 50), (9, 24)] {
-        let mut stage = terminal(columns, rows);
-        for turn in 1..50 {
-            stage.settle(&[fixture::failed()]);
-            let now = stage.start + turn * DRAW_INTERVAL;
-            stage
-                .report
-                .draw(now, &progress(&transfers(20, stage.start)));
-        }
-        stage.report.finish(stage.start);
-        stage.report.flush().unwrap();
-        let text = stage.stdout();
-        assert_eq!(
-            text.lines()
-                .filter(|line| line.starts_with("failed "))
-                .count(),
-            49
-        );
-        assert!(!text.contains('\x1b'), "{text}");
-    }
-}
-
-#[test]
-fn the_bar_grows_and_a_window_may_change_its_size() {
-    let mut stage = terminal(80, 24);
-    let mut emulator = vt100::Parser::new(24, 80, 0);
-    let mut now = stage.start + DRAW_INTERVAL;
-    let mut draw = |stage: &mut Stage, progress: &Progress<'_>| {
-        stage.report.draw(now, progress);
-        now += DRAW_INTERVAL;
-        feed(&mut emulator, stage);
-        screen(&emulator).remove(0)
-    };
-    let base = Progress {
-        list_ended: true,
-        lines: 4,
-        ..progress(&[])
-    };
-    assert!(draw(&mut stage, &base).starts_with("[                  "));
-    stage.settle(&[fixture::ok(), fixture::ok()]);
-    now = stage.start + 20 * DRAW_INTERVAL;
-    stage.report.draw(now, &base);
-    feed(&mut emulator, &stage);
-    let line = screen(&emulator).pop().unwrap();
-    assert!(
-        line.starts_with("[======") && line.contains("2/4  50%  2 ok"),
-        "{line}"
-    );
-    assert!(line.len() <= 79);
-    for (columns, rows) in [
-        (0, 0),
-        (1, 1),
-        (2, 2),
-        (20, 2),
-        (u16::MAX, u16::MAX),
-        (80, 24),
-    ] {
-        stage.report.environment = of_size(columns, rows);
-        now += IDLE_INTERVAL;
-        stage.report.draw(
-            now,
-            &Progress {
-                active: &transfers(3, now),
-                ..base
-            },
-        );
-        stage.report.flush().unwrap();
-        stage.stdout();
-    }
-    assert_eq!(
-        stage.report.flush().map_err(|_| io::ErrorKind::Other),
-        Ok(())
-    );
 }

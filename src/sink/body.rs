@@ -25,9 +25,13 @@ pub struct Head {
 /// kill would leave.
 #[derive(Debug)]
 pub struct Body {
+    /// Where its bytes go.
     pub(super) place: Place,
+    /// Bytes written.
     pub(super) received: u64,
+    /// Whether the disk had no room for it.
     pub(super) disk_full: bool,
+    /// Most bytes that may be written.
     limit: Option<u64>,
     stage: Stage,
 }
@@ -35,8 +39,11 @@ pub struct Body {
 /// Where the bytes go.
 #[derive(Debug)]
 pub(super) enum Place {
+    /// Into a file.
     File(OutputFile),
+    /// Aside, until standard output takes them.
     Spool(Spool),
+    /// They are only counted.
     Nowhere,
 }
 
@@ -112,11 +119,6 @@ impl Body {
     pub(super) fn failed(&mut self, fault: Fault) -> Failure {
         self.disk_full |= fault.is_full();
         fault.into_failure()
-    }
-
-    /// Whether the disk had no room for it.
-    pub(super) fn disk_full(&self) -> bool {
-        self.disk_full
     }
 
     fn check(&self, bytes: u64) -> Result<(), Failure> {

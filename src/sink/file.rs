@@ -90,7 +90,15 @@ enum State {
     /// In the directory, without a name.
     Unnamed(OwnedFd),
     /// Under `NAME.part`, locked.
-    Part(OwnedFd),
+    Part(Part),
+}
+
+/// A partial file that has its name.
+#[derive(Debug)]
+struct Part {
+    file: OwnedFd,
+    /// Device and inode, by which it is known again under its name.
+    identity: (u64, u64),
 }
 
 impl OutputFile {
@@ -144,14 +152,14 @@ impl OutputFile {
     pub fn write(&mut self, data: &[u8]) -> Result<(), Fault> {
         let written = match &self.state {
             State::Closed => Err(Errno::BADF),
-            State::Unnamed(file) | State::Part(file) => sys::write_all(file, data),
+            State::Unnamed(file) | State::Part(Part { file, .. }) => sys::write_all(file, data),
         };
         written.map_err(|errno| Fault::system("write", self.name.path(), errno))
     }
 
     /// Sets the modification time of the open file, in Unix seconds. One that the file system cannot keep is left.
     pub fn set_modified(&self, seconds: i64) {
-        if let State::Unnamed(file) | State::Part(file) = &self.state {
+        if let State::Unnamed(file) | State::Part(Part { file, .. }) = &self.state {
             // What cannot be set is no reason to lose the body.
             let _ = sys::set_modified(file, seconds);
         }
@@ -163,7 +171,7 @@ impl OutputFile {
     /// The file system refuses, or `.part` is not the file that was written; the body stays open.
     pub fn publish(&mut self, name: &Name) -> Result<Published, Fault> {
         if self.tree.flushing() == Flushing::BeforePublishing
-            && let State::Unnamed(file) | State::Part(file) = &self.state
+            && let State::Unnamed(file) | State::Part(Part { file, .. }) = &self.state
         {
             sys::flush(file).map_err(|errno| Fault::system("write", self.name.path(), errno))?;
         }
@@ -181,10 +189,10 @@ impl OutputFile {
                 Err(errno) => return Err(Fault::system("create", name.path(), errno)),
             }
         }
-        let State::Part(file) = &self.state else {
+        let State::Part(part) = &self.state else {
             return Err(Fault::system("publish", name.path(), Errno::BADF));
         };
-        let published = self.rename(file, name)?;
+        let published = self.rename(part, name)?;
         if published == Published::Done {
             self.state = State::Closed;
         }
@@ -193,10 +201,14 @@ impl OutputFile {
 
     /// Ends without publishing and leaves the bytes under `NAME.part`.
     pub fn keep(&mut self) {
-        if let State::Unnamed(file) = std::mem::replace(&mut self.state, State::Closed) {
-            // A courtesy: without it the bytes are fetched again, which is all that can be lost.
-            if let Ok(dir) = self.directory() {
-                let _ = self.tree.link(&file, &dir, &self.name.part());
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Closed => return,
+            State::Part(_) => {}
+            State::Unnamed(file) => {
+                // A courtesy: without it the bytes are fetched again, which is all that can be lost.
+                if let Ok(dir) = self.directory() {
+                    let _ = self.tree.link(&file, &dir, &self.name.part());
+                }
             }
         }
         self.tree.left_partial();
@@ -204,9 +216,9 @@ impl OutputFile {
 
     /// Ends without publishing and removes the file, if its name is still its own.
     pub fn remove(&mut self) {
-        if let State::Part(file) = std::mem::replace(&mut self.state, State::Closed)
+        if let State::Part(part) = std::mem::replace(&mut self.state, State::Closed)
             && let Ok(dir) = self.directory()
-            && is_at(&file, &dir, &self.name.part())
+            && part.is_at(&dir, &self.name.part())
         {
             // It is locked, so nobody else of our kind takes it now; if it cannot be removed it is a partial file.
             let _ = sys::unlink(&dir, &self.name.part());
@@ -219,18 +231,20 @@ impl OutputFile {
     }
 
     fn has_part(&self, dir: &OwnedFd) -> bool {
-        self.tree.may_have_partials(self.name.directory()) && !matches!(sys::stat(dir, &self.name.part()), Err(Errno::NOENT))
+        self.tree.may_have_partials(self.name.directory())
+            && !matches!(sys::stat(dir, &self.name.part()), Err(Errno::NOENT))
     }
 
     /// Opens `NAME.part`, locks and empties it.
-    fn open_part(&self, dir: &OwnedFd) -> Result<OwnedFd, Fault> {
+    fn open_part(&self, dir: &OwnedFd) -> Result<Part, Fault> {
         let part = self.name.part();
         let fault = |errno| Fault::system("open", &part, errno);
         // NONBLOCK and NOCTTY are for what is no regular file and is refused below.
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         for _ in 0..OPEN_TRIES {
             let file = sys::open(dir, part.as_str(), flags).map_err(fault)?;
-            if !is_regular(&sys::stat_open(&file).map_err(fault)?) {
+            let stat = sys::stat_open(&file).map_err(fault)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(Fault::local(format!("{part} is there and is no regular file")));
             }
             match sys::lock(&file) {
@@ -242,7 +256,10 @@ impl OutputFile {
                 Err(errno) => return Err(fault(errno)),
             }
             // Who held the lock until now may have published the file: then it is whole, and not to be emptied.
-            let Some(now) = stat_at(&file, dir, &part) else { continue };
+            let now = match sys::stat(dir, &part) {
+                Ok(now) if identity(&now) == identity(&stat) => now,
+                _ => continue,
+            };
             if now.st_nlink > 1 {
                 // Another name for something that is not ours, or a publication by link that was killed half-way.
                 sys::unlink(dir, &part).map_err(fault)?;
@@ -251,7 +268,7 @@ impl OutputFile {
             if now.st_size > 0 {
                 sys::truncate(&file).map_err(fault)?;
             }
-            return Ok(file);
+            return Ok(Part { file, identity: identity(&stat) });
         }
         Err(Fault::local(format!("another process is using {part}")))
     }
@@ -269,7 +286,7 @@ impl OutputFile {
     }
 
     /// A `.part` with the bytes of the unnamed `file`, which cannot be linked here.
-    fn copy_to_part(&self, file: &OwnedFd) -> Result<OwnedFd, Fault> {
+    fn copy_to_part(&self, file: &OwnedFd) -> Result<Part, Fault> {
         let fault = |errno| Fault::system("write", self.name.path(), errno);
         let part = self.open_part(&*self.directory()?)?;
         let mut buffer = vec![0; 64 * 1024];
@@ -277,21 +294,21 @@ impl OutputFile {
         loop {
             let read = sys::read_at(file, &mut buffer, offset).map_err(fault)?;
             let Some(data) = buffer.get(..read).filter(|data| !data.is_empty()) else { break };
-            sys::write_all(&part, data).map_err(fault)?;
+            sys::write_all(&part.file, data).map_err(fault)?;
             offset += data.len() as u64;
         }
         if let Ok(stat) = sys::stat_open(file) {
             // As in set_modified: the time is not worth the body.
-            let _ = sys::set_modified(&part, stat.st_mtime as i64);
+            let _ = sys::set_modified(&part.file, stat.st_mtime);
         }
         Ok(part)
     }
 
-    /// Renames `.part`, which is open as `file`.
-    fn rename(&self, file: &OwnedFd, name: &Name) -> Result<Published, Fault> {
+    /// Renames `.part`, which is open as `open`.
+    fn rename(&self, open: &Part, name: &Name) -> Result<Published, Fault> {
         let dir = self.directory()?;
         let part = self.name.part();
-        if !is_at(file, &dir, &part) {
+        if !open.is_at(&dir, &part) {
             return Err(Fault::local(format!("{part} was moved or replaced while it was written")));
         }
         let renamed = match self.replace {
@@ -333,16 +350,46 @@ fn is_refusal(errno: Errno) -> bool {
     matches!(errno, E::NOENT | E::PERM | E::ACCESS | E::XDEV | E::OPNOTSUPP | E::INVAL | E::NOSYS | E::LOOP | E::MLINK)
 }
 
-fn is_regular(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+impl Part {
+    /// Whether `name` is this file.
+    fn is_at(&self, dir: &OwnedFd, name: &str) -> bool {
+        sys::stat(dir, name).is_ok_and(|stat| identity(&stat) == self.identity)
+    }
 }
 
-/// What `name` is, if it is the open `file`.
-fn stat_at(file: &OwnedFd, dir: &OwnedFd, name: &str) -> Option<Stat> {
-    let (open, named) = (sys::stat_open(file).ok()?, sys::stat(dir, name).ok()?);
-    ((open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)).then_some(named)
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
 }
 
-fn is_at(file: &OwnedFd, dir: &OwnedFd, name: &str) -> bool {
-    stat_at(file, dir, name).is_some()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::MemfdFlags;
+
+    #[test]
+    fn a_file_that_cannot_be_linked_is_copied_and_nothing_is_replaced() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let tree = Rc::new(Tree::open(dir.path().to_owned())?);
+        let name = Name::new("a/x".to_owned());
+        let mut file = OutputFile::new(Rc::clone(&tree), name.clone(), Replace::Nothing);
+        // It is on another file system, so linkat says EXDEV.
+        let elsewhere = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC)?;
+        sys::write_all(&elsewhere, &[b'x'; 200_000])?;
+        sys::set_modified(&elsewhere, 1_000_000_000)?;
+        file.state = State::Unnamed(elsewhere);
+        let publish = |file: &mut OutputFile, name: &Name| {
+            file.publish(name).map_err(|fault| anyhow::anyhow!(fault.into_failure().message))
+        };
+        std::fs::create_dir(dir.path().join("a"))?;
+        std::fs::write(dir.path().join("a/x"), "before")?;
+        assert_eq!(publish(&mut file, &name)?, Published::Exists);
+        assert_eq!(std::fs::read(dir.path().join("a/x"))?, b"before");
+        assert_eq!(publish(&mut file, &Name::new("a/y".to_owned()))?, Published::Done);
+        assert!(!tree.links_unnamed());
+        assert_eq!(std::fs::read(dir.path().join("a/y"))?, [b'x'; 200_000]);
+        let modified = std::fs::metadata(dir.path().join("a/y"))?.modified()?;
+        assert_eq!(modified.duration_since(std::time::UNIX_EPOCH)?.as_secs(), 1_000_000_000);
+        assert_eq!(std::fs::read_dir(dir.path().join("a"))?.count(), 2);
+        Ok(())
+    }
 }

@@ -20,14 +20,14 @@ use crate::job::{Failure, Job, Outcome};
 /// open directory, but nobody could read it by the path in its record.
 const PATH_MAX: usize = 4096;
 
+/// The longest of the suffixes that a path may yet get: a hash.
+const SUFFIX_MAX: usize = 65;
+
 /// Lengths of the hash tried in `stem-HASH.ext`, in hex digits. The first is enough but for names made to collide.
 const HASH_DIGITS: [usize; 3] = [8, 16, 64];
 
 /// How often a directory that is a file in this run is given another name.
 const DIRECTORY_TRIES: u32 = 8;
-
-/// What [`names::finished`] and friends leave room for after a name.
-const LONGEST_SUFFIX: usize = ".part.meta".len();
 
 /// Bodies go to files.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Files {
     pub fn claim(&mut self, job: &mut Job, given: Option<String>) -> Claim {
         let url = Digest::of(&job.request_url);
         let wanted = given.unwrap_or_else(|| self.template.expand(job, &url));
-        if self.tree.path(&wanted).as_os_str().len() + LONGEST_SUFFIX >= PATH_MAX {
+        if self.tree.path(&wanted).as_os_str().len() + SUFFIX_MAX >= PATH_MAX {
             return Claim::Refuse(Failure::local(format!("output path of {} bytes is too long", wanted.len())));
         }
         match self.distinct(wanted, &url) {
@@ -113,12 +113,12 @@ impl Files {
     /// A path like `wanted` that is this URL's alone in this run; `Before` when it was this URL's before.
     fn distinct(&mut self, wanted: String, url: &Digest) -> Result<(String, Claimed), Failure> {
         let wanted = self.in_directories(wanted)?;
-        let hashed = HASH_DIGITS.iter().map(|digits| names::hashed(&wanted, url, *digits));
-        let candidates: Vec<String> = match self.claims.file(&wanted, url) {
-            Claimed::Taken => hashed.collect(),
+        match self.claims.file(&wanted, url) {
+            Claimed::Taken => {}
             claimed => return Ok((wanted, claimed)),
-        };
-        for path in candidates {
+        }
+        for digits in HASH_DIGITS {
+            let path = names::hashed(&wanted, url, digits);
             match self.claims.file(&path, url) {
                 Claimed::Taken => {}
                 claimed => return Ok((path, claimed)),
@@ -180,10 +180,7 @@ impl Files {
     }
 
     fn present(&self, name: &Name) -> Result<Present, Fault> {
-        let stat = self
-            .tree
-            .directory(name.directory(), Missing::Report)
-            .and_then(|dir| sys::stat(&*dir, name.file()));
+        let stat = self.tree.directory(name.directory(), Missing::Report).and_then(|dir| sys::stat(&*dir, name.file()));
         match stat {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(Present::Directory),
             Ok(_) => Ok(Present::Other),

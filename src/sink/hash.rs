@@ -35,10 +35,7 @@ mod tests {
     #[test]
     fn a_digest_is_sha256_and_its_short_form_is_its_first_16_digits() {
         let digest = Digest::of("abc");
-        assert_eq!(
-            digest.hex(64),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(digest.hex(64), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.hex(8), "ba7816bf");
         assert_eq!(digest.hex(16), format!("{:016x}", digest.short()));
     }

@@ -155,7 +155,7 @@ impl Sink {
     }
 
     /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another
-    /// body is being written. After `Ready` the body is spent.
+    /// body is being written. After `Ready` the body is spent; a failure has ended it as [`Sink::abandon`] would.
     pub fn publish(&mut self, body: &mut Body) -> Poll<(Outcome, Saved)> {
         let published = match body.finish(self.remote_time) {
             Err(failure) => Ok((Outcome::Failed(failure), None)),
@@ -175,10 +175,9 @@ impl Sink {
         if let Outcome::Failed(failure) = &outcome {
             self.end(body, Some(failure));
         }
-        let filename = match (&self.landing, &body.place) {
-            (Landing::Files(files), Place::File(file)) => {
-                Some(files.tree().path(name.as_ref().unwrap_or(file.name()).path()))
-            }
+        let filename = match (&self.landing, name, &outcome) {
+            (_, _, Outcome::Failed(_)) => None,
+            (Landing::Files(files), Some(name), _) => Some(files.tree().path(name.path())),
             _ => None,
         };
         let size = (outcome == Outcome::Ok).then_some(body.received());
@@ -215,7 +214,7 @@ impl Sink {
     }
 
     fn end(&mut self, body: &mut Body, failure: Option<&Failure>) {
-        self.disk_full |= body.disk_full();
+        self.disk_full |= body.disk_full;
         // Whole or not, these bytes are not the ones that were asked for.
         let useless = matches!(
             failure.map(|failure| failure.class),

@@ -100,7 +100,8 @@ fn escape(text: &[u8]) -> Option<u8> {
 /// Whether a character may stand in a derived name: not one that separates directories, controls a terminal (C0, C1,
 /// DEL, line and paragraph separators) or reorders what is shown (the bidirectional controls of UAX #9).
 fn harmless(char: char) -> bool {
-    let reorders = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let reorders =
+        matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !(matches!(char, '/' | '\\' | '\u{2028}' | '\u{2029}') || char.is_control() || reorders)
 }
 
@@ -264,13 +265,9 @@ mod tests {
 
     #[test]
     fn a_name_splits_at_its_last_dot_unless_that_is_all_it_has() {
-        for (name, expected) in [
-            ("a.tar.gz", ("a.tar", ".gz")),
-            ("a", ("a", "")),
-            ("a.", ("a.", "")),
-            (".a", (".a", "")),
-            ("", ("", "")),
-        ] {
+        for (name, expected) in
+            [("a.tar.gz", ("a.tar", ".gz")), ("a", ("a", "")), ("a.", ("a.", "")), (".a", (".a", "")), ("", ("", ""))]
+        {
             assert_eq!(split(name), expected, "{name}");
         }
     }
@@ -326,7 +323,19 @@ mod tests {
         let long = "x".repeat(300);
         let longest_file = "x".repeat(COMPONENT_MAX + 1);
         for given in [
-            "", "../x", "/etc/x", "..", ".", "a/../../b", "a//b", "a/", "./a", "a\0b", "a\nb", "a\u{9b}b", &long,
+            "",
+            "../x",
+            "/etc/x",
+            "..",
+            ".",
+            "a/../../b",
+            "a//b",
+            "a/",
+            "./a",
+            "a\0b",
+            "a\nb",
+            "a\u{9b}b",
+            &long,
             &longest_file,
         ] {
             assert!(confined(given).is_err(), "{given:?}");

@@ -170,7 +170,7 @@ mod tests {
             ("{ext}", "http://h/a", "_"),
             ("{ext}/x", "http://h/a", "_/x"),
             (".{ext}", "http://h/a", "_."),
-            ("{host}/{path}", "http://../../%2e%2e%2f", "_../_..%2f"),
+            ("{host}/{path}", "http://../../%2e%2e%2f", "_../_../_..%2f"),
             ("{path}", "http://h/.a/-b/~c", "_.a/_-b/_~c"),
             ("{name}", "http://h/%2e%2e", "_.."),
         ] {
@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_template_that_means_nothing_or_leaves_the_directory_is_refused() {
-        for template in ["", "{nmae}", "{", "}", "a{b", "{name}}", "/abs/{name}", "../{name}", "a//{name}", "a/", "a\0"] {
+        for template in ["", "{nmae}", "{", "}", "a{b", "{name}}", "/abs/{name}", "../{name}", "a//{name}", "a/", "a\0"]
+        {
             assert!(Template::parse(template).is_err(), "{template:?}");
         }
         let error = Template::parse("{nmae}").expect_err("no such placeholder");

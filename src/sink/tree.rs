@@ -82,8 +82,7 @@ impl Tree {
         std::fs::create_dir_all(path).with_context(|| format!("make output directory {}", path.display()))?;
         let root = sys::open_directory(CWD, path, OFlags::empty())
             .with_context(|| format!("open output directory {}", path.display()))?;
-        let linking =
-            linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
+        let linking = linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
         let remote = rustix::fs::fstatfs(&root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u32)));
         let flushing = if remote { Flushing::BeforePublishing } else { Flushing::Never };
         let partials = Cell::new(partials(&root).unwrap_or(Partials::Possible));

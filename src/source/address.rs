@@ -14,18 +14,8 @@ use super::shown::readable;
 use crate::job::{Credentials, Host};
 
 /// Schemes that are written without `//`: a line that begins with one is no forgotten `https://`.
-const WITHOUT_SLASHES: [&str; 10] = [
-    "about",
-    "blob",
-    "cid",
-    "data",
-    "file",
-    "javascript",
-    "magnet",
-    "mailto",
-    "news",
-    "urn",
-];
+const WITHOUT_SLASHES: [&str; 10] =
+    ["about", "blob", "cid", "data", "file", "javascript", "magnet", "mailto", "news", "urn"];
 
 /// Longest scheme that is repeated in a message.
 const SCHEME_SHOWN: usize = 32;
@@ -63,11 +53,7 @@ impl Addresses {
             url.set_fragment(None);
         }
         let host = self.host(&url)?;
-        Ok(Address {
-            request_url: url.into(),
-            credentials,
-            host,
-        })
+        Ok(Address { request_url: url.into(), credentials, host })
     }
 
     fn host(&mut self, url: &Url) -> Result<Host, Cow<'static, str>> {
@@ -79,15 +65,9 @@ impl Addresses {
             return Err("port 0 cannot be connected to".into());
         }
         match &self.last {
-            Some(last) if last.tls == tls && last.port == port && *last.name == *name => {
-                Ok(last.clone())
-            }
+            Some(last) if last.tls == tls && last.port == port && *last.name == *name => Ok(last.clone()),
             _ => {
-                let host = Host {
-                    tls,
-                    name: Arc::from(name),
-                    port,
-                };
+                let host = Host { tls, name: Arc::from(name), port };
                 self.last = Some(host.clone());
                 Ok(host)
             }
@@ -105,18 +85,13 @@ fn after_scheme(text: &[u8]) -> Result<usize, Cow<'static, str>> {
     let Some(scheme) = scheme_name(scheme) else {
         return missing();
     };
-    if ["http", "https"]
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
+    if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return match rest {
             [b'/', b'/', ..] => Ok(colon + 3),
             _ => Err("two slashes must follow the scheme: write https://… or http://…".into()),
         };
     }
-    let plain = WITHOUT_SLASHES
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known));
+    let plain = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
     if !plain && !rest.starts_with(b"//") {
         // `localhost:8080/x`, `user:password@host`: the colon is not a scheme's.
         return missing();
@@ -131,21 +106,13 @@ fn after_scheme(text: &[u8]) -> Result<usize, Cow<'static, str>> {
 /// `bytes` as the name of a scheme (RFC 3986, 3.1).
 fn scheme_name(bytes: &[u8]) -> Option<&str> {
     let (first, rest) = bytes.split_first()?;
-    let rest_fits = rest
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
-    if first.is_ascii_alphabetic() && rest_fits {
-        str::from_utf8(bytes).ok()
-    } else {
-        None
-    }
+    let rest_fits = rest.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    if first.is_ascii_alphabetic() && rest_fits { str::from_utf8(bytes).ok() } else { None }
 }
 
 /// Refuses what the parser would read more kindly than curl. `text` begins after `://`.
 fn check_authority(text: &[u8]) -> Result<(), Cow<'static, str>> {
-    let end = text
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let end = text.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     let end = end.unwrap_or(text.len());
     let (authority, rest) = text.split_at(end);
     if authority.is_empty() {
@@ -183,10 +150,7 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, Cow<'static, str>> {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err("user or password is not UTF-8"),
     };
-    Ok(Some(Credentials {
-        user: decode(user)?,
-        password: decode(password.unwrap_or_default())?,
-    }))
+    Ok(Some(Credentials { user: decode(user)?, password: decode(password.unwrap_or_default())? }))
 }
 
 /// The host's name for politeness: one machine, one name, so far as the text tells.
@@ -199,10 +163,7 @@ fn host_name(url: &Url) -> Result<Cow<'_, str>, Cow<'static, str>> {
                 return Err("no host after the two slashes".into());
             }
             // libcurl refuses more characters than the WHATWG parser does; this is stricter than both.
-            match name
-                .chars()
-                .find(|c| !c.is_ascii_alphanumeric() && !"-._~".contains(*c))
-            {
+            match name.chars().find(|c| !c.is_ascii_alphanumeric() && !"-._~".contains(*c)) {
                 Some(bad) => Err(format!("character {bad:?} in the host name").into()),
                 None => Ok(Cow::Borrowed(name)),
             }

@@ -50,12 +50,7 @@ impl Fifo {
     pub fn open(path: PathBuf) -> anyhow::Result<Fifo> {
         let label: Arc<str> = path.to_string_lossy().into();
         let (current, _) = open(&path).with_context(|| format!("open fifo {label}"))?;
-        Ok(Fifo {
-            path,
-            label,
-            current,
-            successor: None,
-        })
+        Ok(Fifo { path, label, current, successor: None })
     }
 
     /// The FIFO as records name it.
@@ -88,14 +83,12 @@ impl Fifo {
     /// stands there now.
     pub fn check(&mut self) -> anyhow::Result<Option<String>> {
         let newest = self.successor.as_ref().unwrap_or(&self.current);
-        let ours =
-            rustix::fs::fstat(newest).with_context(|| format!("look at fifo {}", self.label))?;
+        let ours = rustix::fs::fstat(newest).with_context(|| format!("look at fifo {}", self.label))?;
         let there = rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
         if there.is_ok_and(|there| (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)) {
             return Ok(None);
         }
-        let (successor, origin) =
-            open(&self.path).with_context(|| format!("reopen fifo {}", self.label))?;
+        let (successor, origin) = open(&self.path).with_context(|| format!("reopen fifo {}", self.label))?;
         self.successor = Some(successor);
         Ok(Some(match origin {
             Origin::Made => format!("fifo {} was removed: made it again", self.label),
@@ -111,18 +104,13 @@ enum Origin {
 }
 
 fn open(path: &Path) -> anyhow::Result<(OwnedFd, Origin)> {
-    let flags =
-        OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
     let mut origin = Origin::Found;
     // Between opening and making, somebody else may make or remove it; not for ever.
     for _ in 0..8 {
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(fifo) => {
-                trust(
-                    &rustix::fs::fstat(&fifo)?,
-                    rustix::process::geteuid().as_raw(),
-                )
-                .map_err(|why| anyhow!(why))?;
+                trust(&rustix::fs::fstat(&fifo)?, rustix::process::geteuid().as_raw()).map_err(|why| anyhow!(why))?;
                 lock(&fifo)?;
                 return Ok((fifo, origin));
             }
@@ -150,10 +138,7 @@ fn trust(stat: &Stat, user: u32) -> Result<(), String> {
         return Err(format!("it belongs to user {}, not to us", stat.st_uid));
     }
     if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
-        return Err(format!(
-            "others can write to it (mode {:03o}): chmod go-w",
-            stat.st_mode & 0o777
-        ));
+        return Err(format!("others can write to it (mode {:03o}): chmod go-w", stat.st_mode & 0o777));
     }
     Ok(())
 }
@@ -190,11 +175,7 @@ mod tests {
     fn read(fifo: &mut Fifo) -> (Read, Vec<u8>) {
         let mut buffer = [0; 64];
         let outcome = fifo.read(&mut buffer).expect("readable");
-        let count = if let Read::Bytes(count) = outcome {
-            count
-        } else {
-            0
-        };
+        let count = if let Read::Bytes(count) = outcome { count } else { 0 };
         (outcome, buffer[..count].to_vec())
     }
 
@@ -233,10 +214,7 @@ mod tests {
             (&elsewhere, "No such file"),
         ] {
             let error = format!("{:#}", Fifo::open(path.to_owned()).err().expect("refused"));
-            assert!(
-                error.contains(&*path.to_string_lossy()) && error.contains(reason),
-                "{error}"
-            );
+            assert!(error.contains(&*path.to_string_lossy()) && error.contains(reason), "{error}");
         }
         assert_eq!(fs::read(&file).expect("still there"), b"text");
     }
@@ -245,22 +223,13 @@ mod tests {
     fn a_fifo_that_others_can_write_to_is_refused() {
         let (_directory, path) = place();
         drop(Fifo::open(path.clone()).expect("made"));
-        for (mode, trusted) in [
-            (0o666, false),
-            (0o620, false),
-            (0o602, false),
-            (0o644, true),
-            (0o600, true),
-        ] {
+        for (mode, trusted) in [(0o666, false), (0o620, false), (0o602, false), (0o644, true), (0o600, true)] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).expect("changed");
             assert_eq!(Fifo::open(path.clone()).is_ok(), trusted, "{mode:o}");
         }
         let stat = rustix::fs::stat(&path).expect("still there");
         assert!(trust(&stat, stat.st_uid).is_ok());
-        assert!(
-            trust(&stat, stat.st_uid + 1).is_err(),
-            "a FIFO of another user"
-        );
+        assert!(trust(&stat, stat.st_uid + 1).is_err(), "a FIFO of another user");
     }
 
     #[test]

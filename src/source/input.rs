@@ -76,14 +76,8 @@ impl Reader {
             opened => opened.with_context(context)?,
         };
         let end = End::AtHangUp;
-        let (kind, size) =
-            examine(descriptor.as_fd(), end, Blocking::Never).with_context(context)?;
-        Ok(Reader {
-            descriptor: Descriptor::Own(descriptor),
-            kind,
-            label,
-            size,
-        })
+        let (kind, size) = examine(descriptor.as_fd(), end, Blocking::Never).with_context(context)?;
+        Ok(Reader { descriptor: Descriptor::Own(descriptor), kind, label, size })
     }
 
     /// Takes over standard input, or another descriptor that belongs to others as well.
@@ -96,12 +90,7 @@ impl Reader {
         let (kind, size) = examine(descriptor, End::AtZero, Blocking::Ask).with_context(context)?;
         if kind == Kind::File {
             // Not opened again: it is to be read from where it stands.
-            return Ok(Reader {
-                descriptor: Descriptor::Standard(descriptor),
-                kind,
-                label,
-                size,
-            });
+            return Ok(Reader { descriptor: Descriptor::Standard(descriptor), kind, label, size });
         }
         let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -110,15 +99,7 @@ impl Reader {
             // A socket, another user's pipe, or no /proc.
             Err(_) => (Descriptor::Standard(descriptor), Blocking::Ask),
         };
-        Ok(Reader {
-            descriptor,
-            kind: Kind::Stream {
-                end: End::AtZero,
-                blocking,
-            },
-            label,
-            size,
-        })
+        Ok(Reader { descriptor, kind: Kind::Stream { end: End::AtZero, blocking }, label, size })
     }
 
     /// The input as records name it.
@@ -142,13 +123,8 @@ impl Reader {
     /// Reads what is there, at most all of `buffer`, which must not be empty.
     pub fn read(&mut self, buffer: &mut [u8]) -> anyhow::Result<Read> {
         let descriptor = self.descriptor.as_fd();
-        if let Kind::Stream {
-            blocking: Blocking::Ask,
-            ..
-        } = self.kind
-            && events(descriptor)
-                .with_context(|| self.reading())?
-                .is_empty()
+        if let Kind::Stream { blocking: Blocking::Ask, .. } = self.kind
+            && events(descriptor).with_context(|| self.reading())?.is_empty()
         {
             return Ok(Read::NotNow);
         }
@@ -159,13 +135,7 @@ impl Reader {
                 Err(Errno::AGAIN) => return Ok(Read::NotNow),
                 Err(error) => return Err(error).with_context(|| self.reading()),
             }
-            if !matches!(
-                self.kind,
-                Kind::Stream {
-                    end: End::AtHangUp,
-                    ..
-                }
-            ) {
+            if !matches!(self.kind, Kind::Stream { end: End::AtHangUp, .. }) {
                 return Ok(Read::End);
             }
             let events = events(descriptor).with_context(|| self.reading())?;
@@ -174,11 +144,7 @@ impl Reader {
                 continue;
             }
             // Linux reports the hang-up only of a writer that came after the FIFO was opened.
-            return Ok(if events.contains(PollFlags::HUP) {
-                Read::End
-            } else {
-                Read::NotNow
-            });
+            return Ok(if events.contains(PollFlags::HUP) { Read::End } else { Read::NotNow });
         }
     }
 
@@ -199,20 +165,13 @@ impl Descriptor {
 /// What can be read at once, and whether the writers are gone.
 fn events(descriptor: BorrowedFd<'_>) -> rustix::io::Result<PollFlags> {
     let mut polled = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     retry_on_intr(|| rustix::event::poll(&mut polled, Some(&at_once)))?;
     Ok(polled[0].revents())
 }
 
 /// The kind of an open descriptor and its size, or why it is no list.
-fn examine(
-    descriptor: BorrowedFd<'_>,
-    end: End,
-    blocking: Blocking,
-) -> anyhow::Result<(Kind, Option<u64>)> {
+fn examine(descriptor: BorrowedFd<'_>, end: End, blocking: Blocking) -> anyhow::Result<(Kind, Option<u64>)> {
     let stat = rustix::fs::fstat(descriptor)?;
     let stream = Kind::Stream { end, blocking };
     match FileType::from_raw_mode(stat.st_mode) {
@@ -224,21 +183,11 @@ fn examine(
             Ok((Kind::File, Some(size.saturating_sub(offset))))
         }
         FileType::Fifo => Ok((stream, None)),
-        FileType::Socket => Ok((
-            Kind::Stream {
-                end: End::AtZero,
-                blocking,
-            },
-            None,
-        )),
+        FileType::Socket => Ok((Kind::Stream { end: End::AtZero, blocking }, None)),
         FileType::CharacterDevice if is_null(&stat) => Ok((Kind::File, Some(0))),
-        FileType::CharacterDevice if descriptor.is_terminal() => Ok((
-            Kind::Stream {
-                end: End::AtZero,
-                blocking,
-            },
-            None,
-        )),
+        FileType::CharacterDevice if descriptor.is_terminal() => {
+            Ok((Kind::Stream { end: End::AtZero, blocking }, None))
+        }
         // /dev/zero is one endless line.
         FileType::CharacterDevice | FileType::BlockDevice => bail!("it is a device"),
         FileType::Directory => bail!("it is a directory"),
@@ -273,11 +222,7 @@ mod tests {
     fn read(reader: &mut Reader) -> (Read, Vec<u8>) {
         let mut buffer = [0; 64];
         let outcome = reader.read(&mut buffer).expect("readable");
-        let count = if let Read::Bytes(count) = outcome {
-            count
-        } else {
-            0
-        };
+        let count = if let Read::Bytes(count) = outcome { count } else { 0 };
         (outcome, buffer[..count].to_vec())
     }
 
@@ -296,10 +241,7 @@ mod tests {
             (Path::new("/proc/self/mem"), "error"),
         ] {
             let error = format!("{:#}", open(path).expect_err("no list"));
-            assert!(
-                error.contains(&*path.to_string_lossy()) && error.contains(reason),
-                "{error}"
-            );
+            assert!(error.contains(&*path.to_string_lossy()) && error.contains(reason), "{error}");
         }
     }
 
@@ -328,10 +270,7 @@ mod tests {
         assert_eq!(read(&mut reader).0, Read::NotNow);
         first.write_all(b"a").expect("written");
         assert_eq!(read(&mut reader), (Read::Bytes(1), b"a".to_vec()));
-        let mut second = File::options()
-            .write(true)
-            .open(&path)
-            .expect("another writer");
+        let mut second = File::options().write(true).open(&path).expect("another writer");
         drop(first);
         assert_eq!(read(&mut reader).0, Read::NotNow);
         second.write_all(b"b").expect("written");
@@ -355,8 +294,7 @@ mod tests {
         let (output, input) = rustix::pipe::pipe().expect("a pipe");
         rustix::io::write(&input, b"http://h/\n").expect("written");
         drop(input);
-        let mut reader =
-            open(Path::new(&format!("/dev/fd/{}", output.as_raw_fd()))).expect("opens");
+        let mut reader = open(Path::new(&format!("/dev/fd/{}", output.as_raw_fd()))).expect("opens");
         assert_eq!(read(&mut reader).0, Read::Bytes(10));
         assert_eq!(read(&mut reader).0, Read::End);
     }
@@ -364,9 +302,7 @@ mod tests {
     #[test]
     fn standard_input_is_read_without_touching_the_flags_of_its_owner() {
         let (output, input) = rustix::pipe::pipe().expect("a pipe");
-        let other = output
-            .try_clone()
-            .expect("a second descriptor of the same description");
+        let other = output.try_clone().expect("a second descriptor of the same description");
         let mut reader = standard(output).expect("opens");
         assert_eq!(read(&mut reader).0, Read::NotNow);
         rustix::io::write(&input, b"abc").expect("written");
@@ -382,13 +318,7 @@ mod tests {
     fn a_socket_as_standard_input_is_asked_before_it_is_read() {
         let (mut theirs, ours) = UnixStream::pair().expect("sockets");
         let mut reader = standard(ours).expect("opens");
-        assert!(matches!(
-            reader.kind,
-            Kind::Stream {
-                blocking: Blocking::Ask,
-                ..
-            }
-        ));
+        assert!(matches!(reader.kind, Kind::Stream { blocking: Blocking::Ask, .. }));
         assert_eq!(read(&mut reader).0, Read::NotNow);
         theirs.write_all(b"abc").expect("written");
         assert_eq!(read(&mut reader), (Read::Bytes(3), b"abc".to_vec()));

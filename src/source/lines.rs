@@ -128,10 +128,7 @@ impl Lines {
     pub fn take(&mut self) -> Option<Line<'_>> {
         loop {
             let start = self.start;
-            match self.buffer[self.scanned..self.end]
-                .iter()
-                .position(|byte| *byte == b'\n')
-            {
+            match self.buffer[self.scanned..self.end].iter().position(|byte| *byte == b'\n') {
                 Some(offset) => {
                     let newline = self.scanned + offset;
                     self.consume(newline + 1);
@@ -180,17 +177,9 @@ impl Lines {
             text = rest;
         }
         if text.len() > LIMIT {
-            return Line {
-                text: &text[..LIMIT + 1],
-                number: self.number,
-                condition: Condition::TooLong,
-            };
+            return Line { text: &text[..LIMIT + 1], number: self.number, condition: Condition::TooLong };
         }
-        Line {
-            text,
-            number: self.number,
-            condition,
-        }
+        Line { text, number: self.number, condition }
     }
 }
 
@@ -210,11 +199,7 @@ mod tests {
                 found.push((line.text.to_vec(), line.number, line.condition));
             }
             if lines.ended() {
-                assert_eq!(
-                    lines.consumed(),
-                    input.len() as u64,
-                    "every byte is accounted for"
-                );
+                assert_eq!(lines.consumed(), input.len() as u64, "every byte is accounted for");
                 return found;
             }
             if rest.is_empty() {
@@ -231,11 +216,7 @@ mod tests {
     }
 
     fn whole(lines: &[&[u8]]) -> Vec<Owned> {
-        lines
-            .iter()
-            .zip(1..)
-            .map(|(text, number)| (text.to_vec(), number, Condition::Whole))
-            .collect()
+        lines.iter().zip(1..).map(|(text, number)| (text.to_vec(), number, Condition::Whole)).collect()
     }
 
     #[test]
@@ -258,33 +239,20 @@ mod tests {
         ];
         for (input, expected) in cases {
             for piece in [1, 2, 3, 7, usize::MAX] {
-                assert_eq!(
-                    split(input, piece),
-                    whole(expected),
-                    "{input:?} in pieces of {piece}"
-                );
+                assert_eq!(split(input, piece), whole(expected), "{input:?} in pieces of {piece}");
             }
         }
     }
 
     #[test]
     fn a_line_of_exactly_the_limit_is_whole_and_one_byte_more_is_not() {
-        for (mark, ending) in [
-            ("", "\n"),
-            ("", "\r\n"),
-            ("\u{feff}", "\r\n"),
-            ("\u{feff}", "\r"),
-        ] {
-            for (length, condition) in [(LIMIT, Condition::Whole), (LIMIT + 1, Condition::TooLong)]
-            {
+        for (mark, ending) in [("", "\n"), ("", "\r\n"), ("\u{feff}", "\r\n"), ("\u{feff}", "\r")] {
+            for (length, condition) in [(LIMIT, Condition::Whole), (LIMIT + 1, Condition::TooLong)] {
                 let input = format!("{mark}{}{ending}", "x".repeat(length));
                 for piece in [1, 4096, usize::MAX] {
                     let found = split(input.as_bytes(), piece);
                     assert_eq!(found.len(), 1);
-                    assert_eq!(
-                        found[0].2, condition,
-                        "{length} bytes and {ending:?} in pieces of {piece}"
-                    );
+                    assert_eq!(found[0].2, condition, "{length} bytes and {ending:?} in pieces of {piece}");
                     assert_eq!(found[0].0.len(), length);
                 }
             }
@@ -293,11 +261,7 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_one_line_and_its_tail_is_swallowed() {
-        for (length, ending, piece) in [
-            (LIMIT + 9, "\n", 1),
-            (1 << 20, "\n", 4096),
-            (1 << 20, "\n", usize::MAX),
-        ] {
+        for (length, ending, piece) in [(LIMIT + 9, "\n", 1), (1 << 20, "\n", 4096), (1 << 20, "\n", usize::MAX)] {
             let input = format!("first\n{}{ending}http://good/\n", "x".repeat(length));
             let found = split(input.as_bytes(), piece);
             assert_eq!(found.len(), 3, "{length} in pieces of {piece}");
@@ -317,26 +281,12 @@ mod tests {
         assert_eq!(lines.take().map(|line| line.number), Some(1));
         assert_eq!(lines.take(), None);
         lines.end(Condition::Torn);
-        assert_eq!(
-            lines.take(),
-            Some(Line {
-                text: b"bc",
-                number: 2,
-                condition: Condition::Torn
-            })
-        );
+        assert_eq!(lines.take(), Some(Line { text: b"bc", number: 2, condition: Condition::Torn }));
         assert_eq!(lines.take(), None);
         lines.begin(2);
         lines.room()[..2].copy_from_slice(b"d\n");
         lines.filled(2);
-        assert_eq!(
-            lines.take(),
-            Some(Line {
-                text: b"d",
-                number: 3,
-                condition: Condition::Whole
-            })
-        );
+        assert_eq!(lines.take(), Some(Line { text: b"d", number: 3, condition: Condition::Whole }));
         assert_eq!(lines.consumed(), 6);
     }
 }

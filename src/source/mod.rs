@@ -99,7 +99,6 @@ pub struct Source {
     /// [`Lines::consumed`] when the current input began.
     began_at: u64,
     bytes_total: Option<u64>,
-    generation: u64,
     ended: bool,
 }
 
@@ -134,7 +133,6 @@ impl Source {
             argument_bytes: 0,
             began_at: 0,
             bytes_total: Some(0),
-            generation: 0,
             ended: false,
         };
         let mut standard = false;
@@ -142,9 +140,7 @@ impl Source {
             match input {
                 Input::Url(text) => {
                     source.grow(Some(text.len() as u64));
-                    source
-                        .waiting
-                        .push_back(Waiting::Argument { text, position });
+                    source.waiting.push_back(Waiting::Argument { text, position });
                 }
                 Input::Path(path) => {
                     let label: Arc<str> = path.to_string_lossy().into();
@@ -224,7 +220,6 @@ impl Source {
                         if !Arc::ptr_eq(&self.label, fifo.label()) {
                             self.label = fifo.label().clone();
                             self.lines.begin(0);
-                            self.generation += 1;
                         }
                         match fifo.read(self.lines.room())? {
                             fifo::Read::Bytes(count) => {
@@ -233,7 +228,6 @@ impl Source {
                             }
                             fifo::Read::NotNow => return Ok(Next::NotNow),
                             fifo::Read::Replaced => {
-                                self.generation += 1;
                                 self.lines.end(Condition::Torn);
                             }
                         }
@@ -243,19 +237,14 @@ impl Source {
         }
     }
 
-    /// What to watch after [`Next::NotNow`]. Another descriptor, even under the same number, whenever
-    /// [`Source::generation`] is another; the one before is closed then.
+    /// What to watch after [`Next::NotNow`]. Another descriptor, perhaps under the same number, when
+    /// the input before has ended; that one is closed then.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match (&self.current, &self.daemon) {
             (Some(reader), _) => reader.fd(),
             (None, Some(fifo)) if self.waiting.is_empty() => Some(fifo.fd()),
             _ => None,
         }
-    }
-
-    /// Changes whenever [`Source::fd`] is another descriptor.
-    pub fn generation(&self) -> u64 {
-        self.generation
     }
 
     /// How far the reading is.
@@ -283,11 +272,7 @@ impl Source {
         const LOOKED_AT: usize = 16 * 1024 * 1024;
         let mut count = 0;
         let mut seen = 0;
-        let Some(fifo) = self
-            .daemon
-            .as_mut()
-            .filter(|fifo| Arc::ptr_eq(&self.label, fifo.label()))
-        else {
+        let Some(fifo) = self.daemon.as_mut().filter(|fifo| Arc::ptr_eq(&self.label, fifo.label())) else {
             return 0;
         };
         loop {
@@ -308,19 +293,11 @@ impl Source {
 
     fn argument(&mut self, text: &str, position: u64, now: Instant) -> Option<Next> {
         self.argument_bytes += text.len() as u64;
-        let condition = if text.len() > LIMIT {
-            Condition::TooLong
-        } else {
-            Condition::Whole
-        };
+        let condition = if text.len() > LIMIT { Condition::TooLong } else { Condition::Whole };
         let verdict = self.parser.parse(text.as_bytes(), condition);
         // Kept as one line wherever lines are kept; a control character makes it a bad one either way.
         let text = text.replace(['\n', '\r'], "\x0b");
-        let line = Line {
-            text: text.as_bytes(),
-            number: position,
-            condition,
-        };
+        let line = Line { text: text.as_bytes(), number: position, condition };
         self.label = ARGUMENTS.into();
         let next = settle(verdict, line, &self.label, self.accepted, now)?;
         self.accepted += 1;
@@ -331,7 +308,6 @@ impl Source {
         self.label = reader.label().clone();
         self.lines.begin(0);
         self.began_at = self.lines.consumed();
-        self.generation += 1;
         self.current = Some(reader);
     }
 
@@ -350,33 +326,18 @@ impl Source {
     }
 
     fn grow(&mut self, bytes: Option<u64>) {
-        self.bytes_total = self
-            .bytes_total
-            .zip(bytes)
-            .map(|(total, bytes)| total + bytes);
+        self.bytes_total = self.bytes_total.zip(bytes).map(|(total, bytes)| total + bytes);
     }
 
     /// An input that was counted with `believed` bytes has `real` ones.
     fn correct(&mut self, believed: u64, real: Option<u64>) {
-        self.bytes_total = self
-            .bytes_total
-            .zip(real)
-            .map(|(total, real)| (total - believed) + real);
+        self.bytes_total = self.bytes_total.zip(real).map(|(total, real)| (total - believed) + real);
     }
 }
 
 /// The job that `verdict` makes of `line`; `None` for a line that is skipped.
-fn settle(
-    verdict: Verdict,
-    line: Line<'_>,
-    source: &Arc<str>,
-    urlnum: u64,
-    now: Instant,
-) -> Option<Next> {
-    let origin = || Origin {
-        source: source.clone(),
-        line: line.number,
-    };
+fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now: Instant) -> Option<Next> {
+    let origin = || Origin { source: source.clone(), line: line.number };
     match verdict {
         Verdict::Blank => None,
         Verdict::Accepted(request) => Some(Next::Job(Job {
@@ -400,11 +361,7 @@ fn settle(
                 url,
                 request_url: String::new(),
                 credentials: None,
-                host: Host {
-                    tls: false,
-                    name: Arc::from(""),
-                    port: 0,
-                },
+                host: Host { tls: false, name: Arc::from(""), port: 0 },
                 name: None,
                 destination: None,
                 num_retries: 0,

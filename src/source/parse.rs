@@ -51,10 +51,7 @@ impl Parser {
         }
         match self.request(line, condition) {
             Ok(request) => Verdict::Accepted(request),
-            Err(why) => Verdict::Refused {
-                url: shown::refused(line, condition),
-                why,
-            },
+            Err(why) => Verdict::Refused { url: shown::refused(line, condition), why },
         }
     }
 
@@ -78,11 +75,7 @@ impl Parser {
         // Invisible at the end, and no URL ends in one.
         let url = url.trim_ascii_end();
         let address = self.addresses.parse(url)?;
-        Ok(Request {
-            url: shown::without_credentials(&readable(url)),
-            address,
-            name,
-        })
+        Ok(Request { url: shown::without_credentials(&readable(url)), address, name })
     }
 }
 
@@ -95,18 +88,12 @@ fn is_white(byte: u8) -> bool {
 fn refuse_controls(text: &[u8]) -> Result<(), Cow<'static, str>> {
     let found = if text.is_ascii() {
         // Looks at every byte whatever it finds, which the compiler turns into a few wide instructions.
-        if !text
-            .iter()
-            .fold(false, |found, byte| found | byte.is_ascii_control())
-        {
+        if !text.iter().fold(false, |found, byte| found | byte.is_ascii_control()) {
             return Ok(());
         }
-        text.iter()
-            .find(|byte| byte.is_ascii_control())
-            .map(|byte| char::from(*byte))
+        text.iter().find(|byte| byte.is_ascii_control()).map(|byte| char::from(*byte))
     } else {
-        text.utf8_chunks()
-            .find_map(|chunk| chunk.valid().chars().find(|c| c.is_control()))
+        text.utf8_chunks().find_map(|chunk| chunk.valid().chars().find(|c| c.is_control()))
     };
     match found {
         None => Ok(()),
@@ -122,9 +109,7 @@ fn checked_name(name: &[u8]) -> Result<String, Cow<'static, str>> {
     }
     match str::from_utf8(name) {
         Err(_) => Err("output name is not UTF-8".into()),
-        Ok(name) if name.contains(char::is_control) => {
-            Err("control character in the output name".into())
-        }
+        Ok(name) if name.contains(char::is_control) => Err("control character in the output name".into()),
         Ok(name) => Ok(name.to_owned()),
     }
 }
@@ -147,51 +132,21 @@ mod tests {
 
     #[test]
     fn blank_lines_and_comments_are_skipped() {
-        for line in [
-            "",
-            " ",
-            "\t",
-            " \t \x0b\x0c",
-            "#",
-            "# http://h/",
-            "#\x01\0",
-            "#http://h/\tname",
-        ] {
+        for line in ["", " ", "\t", " \t \x0b\x0c", "#", "# http://h/", "#\x01\0", "#http://h/\tname"] {
             assert_eq!(parse(line.as_bytes()), Verdict::Blank, "{line:?}");
         }
         let long = vec![b'#'; LIMIT + 1];
-        assert_eq!(
-            Parser::default().parse(&long, Condition::TooLong),
-            Verdict::Blank
-        );
-        assert_eq!(
-            Parser::default().parse(b"#", Condition::Torn),
-            Verdict::Blank
-        );
+        assert_eq!(Parser::default().parse(&long, Condition::TooLong), Verdict::Blank);
+        assert_eq!(Parser::default().parse(b"#", Condition::Torn), Verdict::Blank);
     }
 
     #[test]
     fn a_line_is_never_an_option() {
         for line in ["-o/etc/x", "--config=x", "-", "-http://h/", "--"] {
-            assert_eq!(
-                why(line.as_bytes()),
-                "line begins with -: a list holds no options",
-                "{line:?}"
-            );
+            assert_eq!(why(line.as_bytes()), "line begins with -: a list holds no options", "{line:?}");
         }
-        for line in [
-            "  out=../../x",
-            "\tdir=/etc",
-            " http://h/",
-            "\thttp://h/",
-            "\x0bhttp://h/",
-            " # no comment",
-        ] {
-            assert_eq!(
-                why(line.as_bytes()),
-                "white space before the URL",
-                "{line:?}"
-            );
+        for line in ["  out=../../x", "\tdir=/etc", " http://h/", "\thttp://h/", "\x0bhttp://h/", " # no comment"] {
+            assert_eq!(why(line.as_bytes()), "white space before the URL", "{line:?}");
         }
     }
 
@@ -210,24 +165,12 @@ mod tests {
                 format!("http://h/a\tna{control}me"),
                 format!("http://h/a\tname{control}"),
             ] {
-                assert!(
-                    matches!(parse(line.as_bytes()), Verdict::Refused { .. }),
-                    "{line:?}"
-                );
+                assert!(matches!(parse(line.as_bytes()), Verdict::Refused { .. }), "{line:?}");
             }
         }
-        assert_eq!(
-            why(b"http://h/a\0http://evil/"),
-            "NUL byte in the line; is this UTF-16? Lists are UTF-8"
-        );
-        assert_eq!(
-            why(b"http://h/a\x1b[2J"),
-            "control character U+001B in the line"
-        );
-        assert_eq!(
-            why(b"http://h/\xff\x01"),
-            "control character U+0001 in the line"
-        );
+        assert_eq!(why(b"http://h/a\0http://evil/"), "NUL byte in the line; is this UTF-16? Lists are UTF-8");
+        assert_eq!(why(b"http://h/a\x1b[2J"), "control character U+001B in the line");
+        assert_eq!(why(b"http://h/\xff\x01"), "control character U+0001 in the line");
     }
 
     #[test]
@@ -253,35 +196,18 @@ mod tests {
             }
         }
         assert_eq!(why(b"http://h/a\t"), "no output name after the TAB");
-        assert_eq!(
-            why(b"http://h/a\tb\tc"),
-            "control character in the output name"
-        );
-        assert_eq!(
-            why(b"http://h/a\ta\0b"),
-            "control character in the output name"
-        );
+        assert_eq!(why(b"http://h/a\tb\tc"), "control character in the output name");
+        assert_eq!(why(b"http://h/a\ta\0b"), "control character in the output name");
         assert_eq!(why(b"http://h/a\t\xff"), "output name is not UTF-8");
     }
 
     #[test]
     fn utf16_is_all_bad_lines_whatever_its_byte_order_and_none_crashes() {
         let text = "http://h/a\r\nhttps://example.com/b\r\nc\r\n";
-        let little: Vec<u8> = "\u{feff}"
-            .encode_utf16()
-            .chain(text.encode_utf16())
-            .flat_map(u16::to_le_bytes)
-            .collect();
-        let big: Vec<u8> = "\u{feff}"
-            .encode_utf16()
-            .chain(text.encode_utf16())
-            .flat_map(u16::to_be_bytes)
-            .collect();
+        let little: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
         for bytes in [little, big] {
-            for line in bytes
-                .split(|byte| *byte == b'\n')
-                .filter(|line| !line.is_empty())
-            {
+            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 assert!(matches!(parse(line), Verdict::Refused { .. }), "{line:?}");
             }
         }
@@ -294,13 +220,7 @@ mod tests {
             (Condition::Torn, "line breaks off: its FIFO was removed"),
         ] {
             let verdict = Parser::default().parse(b"http://h/a", condition);
-            assert_eq!(
-                verdict,
-                Verdict::Refused {
-                    url: "http://h/a".into(),
-                    why: message.into()
-                }
-            );
+            assert_eq!(verdict, Verdict::Refused { url: "http://h/a".into(), why: message.into() });
         }
     }
 
@@ -350,56 +270,29 @@ mod tests {
         let mut state = 0x9e37_79b9_7f4a_7c15;
         let mut accepted = 0;
         for round in 0..60_000 {
-            let mut line: Vec<u8> = if round % 2 == 0 {
-                b"http://".to_vec()
-            } else {
-                Vec::new()
-            };
+            let mut line: Vec<u8> = if round % 2 == 0 { b"http://".to_vec() } else { Vec::new() };
             for _ in 0..random(&mut state) % 9 {
                 line.extend_from_slice(PARTS[random(&mut state) % PARTS.len()]);
             }
-            let Verdict::Accepted(Request { url, address, name }) =
-                parser.parse(&line, Condition::Whole)
-            else {
+            let Verdict::Accepted(Request { url, address, name }) = parser.parse(&line, Condition::Whole) else {
                 continue;
             };
             accepted += 1;
             let sent = &address.request_url;
-            assert!(
-                sent.starts_with("http://") || sent.starts_with("https://"),
-                "{line:?}"
-            );
-            assert!(
-                sent.bytes().all(|byte| byte.is_ascii_graphic()),
-                "{line:?} is sent as {sent}"
-            );
+            assert!(sent.starts_with("http://") || sent.starts_with("https://"), "{line:?}");
+            assert!(sent.bytes().all(|byte| byte.is_ascii_graphic()), "{line:?} is sent as {sent}");
             assert!(!sent.contains('#'), "{line:?} is sent as {sent}");
             let authority = sent.split('/').nth(2).unwrap_or_default();
-            assert!(
-                !authority.is_empty() && !authority.contains('@'),
-                "{line:?} is sent as {sent}"
-            );
-            assert!(
-                address.host.port != 0 && !address.host.name.is_empty(),
-                "{line:?}"
-            );
-            assert!(
-                !url.contains(char::is_control),
-                "{line:?} is shown as {url:?}"
-            );
-            assert!(
-                name.is_none_or(|name| !name.is_empty() && !name.contains(char::is_control)),
-                "{line:?}"
-            );
+            assert!(!authority.is_empty() && !authority.contains('@'), "{line:?} is sent as {sent}");
+            assert!(address.host.port != 0 && !address.host.name.is_empty(), "{line:?}");
+            assert!(!url.contains(char::is_control), "{line:?} is shown as {url:?}");
+            assert!(name.is_none_or(|name| !name.is_empty() && !name.contains(char::is_control)), "{line:?}");
             // What is sent means the same when it is read again.
             match parser.parse(sent.as_bytes(), Condition::Whole) {
                 Verdict::Accepted(again) => assert_eq!(again.address.request_url, *sent),
                 other => panic!("{line:?} is sent as {sent}, which is {other:?}"),
             }
         }
-        assert!(
-            accepted > 500,
-            "only {accepted} lines were accepted: the test tests little"
-        );
+        assert!(accepted > 500, "only {accepted} lines were accepted: the test tests little");
     }
 }

@@ -33,9 +33,7 @@ pub fn readable(text: &[u8]) -> Cow<'_, str> {
 /// or `#` (RFC 3986, 3.2).
 pub fn without_credentials(url: &str) -> String {
     let start = url.find("://").map_or(0, |colon| colon + 3);
-    let end = url[start..]
-        .find(['/', '?', '#'])
-        .map_or(url.len(), |length| start + length);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |length| start + length);
     match url[start..end].rfind('@') {
         Some(at) => [&url[..start], &url[start + at + 1..]].concat(),
         None => url.to_owned(),
@@ -46,9 +44,7 @@ pub fn without_credentials(url: &str) -> String {
 pub fn refused(line: &[u8], condition: Condition) -> String {
     let line = readable(line);
     let start = authority(&line);
-    let end = line[start..]
-        .find(['/', '?', '#'])
-        .map(|length| start + length);
+    let end = line[start..].find(['/', '?', '#']).map(|length| start + length);
     let before = &line[..start];
     let after = match end {
         // The line was cut inside what may still be a user and a password.
@@ -69,10 +65,7 @@ pub fn refused(line: &[u8], condition: Condition) -> String {
         shown.truncate(tab);
     }
     if shown.len() > BOUND {
-        let end = (0..=BOUND)
-            .rev()
-            .find(|index| shown.is_char_boundary(*index))
-            .unwrap_or(0);
+        let end = (0..=BOUND).rev().find(|index| shown.is_char_boundary(*index)).unwrap_or(0);
         shown.truncate(end);
         shown.push('…');
     }
@@ -82,11 +75,7 @@ pub fn refused(line: &[u8], condition: Condition) -> String {
 /// Where the authority would begin: after a scheme, its colon and any slashes, of whichever number and direction.
 fn authority(line: &str) -> usize {
     let after_scheme = line.find(':').map_or(0, |colon| colon + 1);
-    let start = if line[after_scheme..].starts_with(['/', '\\']) {
-        after_scheme
-    } else {
-        0
-    };
+    let start = if line[after_scheme..].starts_with(['/', '\\']) { after_scheme } else { 0 };
     line.len() - line[start..].trim_start_matches(['/', '\\']).len()
 }
 

@@ -3,22 +3,14 @@
 use super::*;
 
 fn parse(text: &str) -> Result<Address, String> {
-    Addresses::default()
-        .parse(text.as_bytes())
-        .map_err(Cow::into_owned)
+    Addresses::default().parse(text.as_bytes()).map_err(Cow::into_owned)
 }
 
 /// Table: URL, request URL, TLS, host name, port.
 const GOOD: [(&str, &str, bool, &str, u16); 24] = [
     ("http://h", "http://h/", false, "h", 80),
     ("https://h", "https://h/", true, "h", 443),
-    (
-        "HTTP://H.Example/A",
-        "http://h.example/A",
-        false,
-        "h.example",
-        80,
-    ),
+    ("HTTP://H.Example/A", "http://h.example/A", false, "h.example", 80),
     ("hTTpS://h:443/", "https://h/", true, "h", 443),
     ("http://h:443/", "http://h:443/", false, "h", 443),
     ("http://h:/", "http://h/", false, "h", 80),
@@ -33,42 +25,12 @@ const GOOD: [(&str, &str, bool, &str, u16); 24] = [
     ("http://h/a/../b/./c", "http://h/b/c", false, "h", 80),
     ("http://h/?a\\b", "http://h/?a\\b", false, "h", 80),
     ("http://h./a", "http://h./a", false, "h", 80),
-    (
-        "http://bücher.example/ü",
-        "http://xn--bcher-kva.example/%C3%BC",
-        false,
-        "xn--bcher-kva.example",
-        80,
-    ),
-    (
-        "http://xn--bcher-kva.example/",
-        "http://xn--bcher-kva.example/",
-        false,
-        "xn--bcher-kva.example",
-        80,
-    ),
+    ("http://bücher.example/ü", "http://xn--bcher-kva.example/%C3%BC", false, "xn--bcher-kva.example", 80),
+    ("http://xn--bcher-kva.example/", "http://xn--bcher-kva.example/", false, "xn--bcher-kva.example", 80),
     ("http://my_host/", "http://my_host/", false, "my_host", 80),
-    (
-        "http://[::1]:8080/",
-        "http://[::1]:8080/",
-        false,
-        "[::1]",
-        8080,
-    ),
-    (
-        "http://[0:0:0:0:0:0:0:1]/",
-        "http://[::1]/",
-        false,
-        "[::1]",
-        80,
-    ),
-    (
-        "http://%6c%6Fcalhost/",
-        "http://localhost/",
-        false,
-        "localhost",
-        80,
-    ),
+    ("http://[::1]:8080/", "http://[::1]:8080/", false, "[::1]", 8080),
+    ("http://[0:0:0:0:0:0:0:1]/", "http://[::1]/", false, "[::1]", 80),
+    ("http://%6c%6Fcalhost/", "http://localhost/", false, "localhost", 80),
     ("http://h/a@b:c", "http://h/a@b:c", false, "h", 80),
 ];
 
@@ -77,15 +39,7 @@ fn a_url_is_normalised_and_its_host_named_as_libcurl_names_it() {
     for (text, request_url, tls, name, port) in GOOD {
         let address = parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
         assert_eq!(address.request_url, request_url, "{text}");
-        assert_eq!(
-            address.host,
-            Host {
-                tls,
-                name: name.into(),
-                port
-            },
-            "{text}"
-        );
+        assert_eq!(address.host, Host { tls, name: name.into(), port }, "{text}");
         assert_eq!(address.credentials, None, "{text}");
     }
 }
@@ -104,8 +58,7 @@ fn every_spelling_of_a_loopback_address_is_the_same_host() {
         "[::ffff:7f00:1]",
         "127。0。0。1",
     ] {
-        let address =
-            parse(&format!("http://{host}:8080/")).unwrap_or_else(|why| panic!("{host}: {why}"));
+        let address = parse(&format!("http://{host}:8080/")).unwrap_or_else(|why| panic!("{host}: {why}"));
         assert_eq!(*address.host.name, *"127.0.0.1", "{host}");
     }
 }
@@ -178,37 +131,12 @@ fn what_the_parser_takes_and_curl_refuses_is_refused() {
 
 #[test]
 fn a_missing_scheme_and_an_unsupported_one_are_told_apart() {
-    for text in [
-        "example.com/x",
-        "ftp.example.com/x",
-        "//h/x",
-        "h:80",
-        "localhost:8080/x",
-        "x",
-        "u:p@h/",
-        ":x",
-        "",
-    ] {
-        assert_eq!(
-            parse(text),
-            Err("no scheme: write https://… or http://…".into()),
-            "{text}"
-        );
+    for text in ["example.com/x", "ftp.example.com/x", "//h/x", "h:80", "localhost:8080/x", "x", "u:p@h/", ":x", ""] {
+        assert_eq!(parse(text), Err("no scheme: write https://… or http://…".into()), "{text}");
     }
-    for text in [
-        "1http://h/",
-        "ht tp://h/",
-        "hétp://h/",
-        "http ://h/",
-        "see http://h/",
-        "/etc/passwd",
-        "\"http://h\"",
-    ] {
-        assert_eq!(
-            parse(text),
-            Err("no scheme: write https://… or http://…".into()),
-            "{text}"
-        );
+    for text in ["1http://h/", "ht tp://h/", "hétp://h/", "http ://h/", "see http://h/", "/etc/passwd", "\"http://h\""]
+    {
+        assert_eq!(parse(text), Err("no scheme: write https://… or http://…".into()), "{text}");
     }
     for (text, scheme) in [
         ("file:///etc/passwd", "file"),
@@ -229,12 +157,7 @@ fn a_missing_scheme_and_an_unsupported_one_are_told_apart() {
         ("javascript:alert(1)", "javascript"),
         ("mailto:a@b", "mailto"),
     ] {
-        assert_eq!(
-            parse(text),
-            Err(format!(
-                "unsupported scheme {scheme}: only http and https are fetched"
-            ))
-        );
+        assert_eq!(parse(text), Err(format!("unsupported scheme {scheme}: only http and https are fetched")));
     }
     let long = format!("{}://h/", "x".repeat(60_000));
     assert!(parse(&long).is_err_and(|why| why.len() < 100));
@@ -254,37 +177,23 @@ fn credentials_are_taken_out_and_decoded() {
         ("ü:ß", "ü", "ß"),
         ("u:a%20b", "u", "a b"),
     ] {
-        let address = parse(&format!("http://{userinfo}@h/a"))
-            .unwrap_or_else(|why| panic!("{userinfo}: {why}"));
-        let expected = Credentials {
-            user: user.into(),
-            password: password.into(),
-        };
+        let address = parse(&format!("http://{userinfo}@h/a")).unwrap_or_else(|why| panic!("{userinfo}: {why}"));
+        let expected = Credentials { user: user.into(), password: password.into() };
         assert!(address.credentials == Some(expected), "{userinfo}");
         assert_eq!(address.request_url, "http://h/a", "{userinfo}");
     }
     for userinfo in ["", ":"] {
-        let address = parse(&format!("http://{userinfo}@h/a"))
-            .unwrap_or_else(|why| panic!("{userinfo}: {why}"));
-        assert_eq!(
-            (address.credentials, address.request_url),
-            (None, "http://h/a".into())
-        );
+        let address = parse(&format!("http://{userinfo}@h/a")).unwrap_or_else(|why| panic!("{userinfo}: {why}"));
+        assert_eq!((address.credentials, address.request_url), (None, "http://h/a".into()));
     }
 }
 
 #[test]
 fn bytes_that_are_no_utf8_are_encoded_in_the_path_and_refused_in_the_host() {
     let mut addresses = Addresses::default();
-    let good = addresses
-        .parse(b"http://h/\xff\xc3\x28?\xfe")
-        .map(|address| address.request_url);
+    let good = addresses.parse(b"http://h/\xff\xc3\x28?\xfe").map(|address| address.request_url);
     assert_eq!(good, Ok("http://h/%FF%C3(?%FE".into()));
-    for bad in [
-        b"http://h\xff/".as_slice(),
-        b"http://\xc3@h/",
-        b"http://h%ff/",
-    ] {
+    for bad in [b"http://h\xff/".as_slice(), b"http://\xc3@h/", b"http://h%ff/"] {
         assert!(addresses.parse(bad).is_err(), "{bad:?}");
     }
 }
@@ -292,19 +201,9 @@ fn bytes_that_are_no_utf8_are_encoded_in_the_path_and_refused_in_the_host() {
 #[test]
 fn one_host_is_one_allocation_while_it_is_named_again_and_again() {
     let mut addresses = Addresses::default();
-    let names: Vec<_> = ["http://h/a", "http://H/b", "http://h:80/c"]
-        .map(|text| addresses.parse(text.as_bytes()))
-        .into();
-    let names: Vec<_> = names
-        .into_iter()
-        .flatten()
-        .map(|address| address.host.name)
-        .collect();
+    let names: Vec<_> =
+        ["http://h/a", "http://H/b", "http://h:80/c"].map(|text| addresses.parse(text.as_bytes())).into();
+    let names: Vec<_> = names.into_iter().flatten().map(|address| address.host.name).collect();
     assert!(names.len() == 3 && names.iter().all(|name| Arc::ptr_eq(name, &names[0])));
-    assert_eq!(
-        addresses
-            .parse(b"https://h/")
-            .map(|address| address.host.port),
-        Ok(443)
-    );
+    assert_eq!(addresses.parse(b"https://h/").map(|address| address.host.port), Ok(443));
 }

@@ -1,0 +1,49 @@
+complete -c fetchmany -l fifo -d 'Serve URLs written to the named pipe PATH until stopped' -r -F
+complete -c fetchmany -s d -l output-dir -d 'Directory for the files; made when missing' -r -F
+complete -c fetchmany -s o -l output -d 'Name of each file below the output directory; - for standard output' -r
+complete -c fetchmany -l if-exists -d 'What to do about a file that is already there' -r -f -a "skip\t'Leave it, fetch nothing'
+overwrite\t'Replace it by the new file once that is whole'
+rename\t'Keep both: the new one becomes name.1.ext'
+fail\t'Leave it, count a failure'"
+complete -c fetchmany -l max-filesize -d 'Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024)' -r
+complete -c fetchmany -s j -l jobs -d 'Transfers at once' -r
+complete -c fetchmany -l retry -d 'Attempts after a failure that may pass' -r
+complete -c fetchmany -l retry-delay -d 'Fixed delay between attempts; without it one second, doubled each time, with jitter' -r
+complete -c fetchmany -l connect-timeout -d 'Limit for name lookup, connection and TLS handshake' -r
+complete -c fetchmany -l stall-timeout -d 'Give up on a transfer after so long without an answer or a byte' -r
+complete -c fetchmany -s m -l max-time -d 'Limit for one attempt' -r
+complete -c fetchmany -s H -l header -d 'Add a request header, "Name: value"; "Name:" removes one' -r
+complete -c fetchmany -s A -l user-agent -d 'User-Agent to send' -r
+complete -c fetchmany -s u -l user -d 'Basic authentication for every server; what a URL itself names comes first' -r
+complete -c fetchmany -s x -l proxy -d 'Use this proxy, in curl\'s syntax: [scheme://]host[:port]' -r
+complete -c fetchmany -l cacert -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
+complete -c fetchmany -l resolve -d 'Use this address for a host and port: HOST:PORT:ADDRESS' -r
+complete -c fetchmany -l max-redirs -d 'Redirects to follow' -r
+complete -c fetchmany -l results -d 'Write the JSON results to FILE as well' -r -F
+complete -c fetchmany -l failed -d 'Write the input lines that failed to FILE, to be used as input again' -r -F
+complete -c fetchmany -l progress -d 'How progress is shown on standard error' -r -f -a "auto\t'Bars on a terminal, else plain'
+bars\t'Bars'
+plain\t'A line every ten seconds'
+off\t'None'"
+complete -c fetchmany -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c fetchmany -l generate -d 'Print the manual page or a completion script' -r -f -a "man\t'The manual page, in roff'
+complete-bash\t'Completions for bash'
+complete-zsh\t'Completions for zsh'
+complete-fish\t'Completions for fish'"
+complete -c fetchmany -l tree -d 'Files in directories as on the server, the same as -o \'{host}/{path}\''
+complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'
+complete -c fetchmany -l no-remote-time -d 'Do not set files\' times to the server\'s Last-Modified'
+complete -c fetchmany -s k -l insecure -d 'Do not verify certificates'
+complete -c fetchmany -l http1.1 -d 'HTTP/1.1 only'
+complete -c fetchmany -l http2 -d 'HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it'
+complete -c fetchmany -l compressed -d 'Ask for compressed bodies and store them decoded'
+complete -c fetchmany -s 4 -l ipv4 -d 'IPv4 only'
+complete -c fetchmany -s 6 -l ipv6 -d 'IPv6 only'
+complete -c fetchmany -s I -l head -d 'Send HEAD requests: check links, fetch nothing'
+complete -c fetchmany -l json -d 'Print one JSON object per URL instead of lines for people'
+complete -c fetchmany -s q -l quiet -d 'No results and no progress, failures on standard error; twice: nothing at all'
+complete -c fetchmany -s v -l verbose -d 'Say more'
+complete -c fetchmany -s V -l version -d 'Print the version and those of the libraries'
+complete -c fetchmany -s h -l help -d 'Print help (see more with \'--help\')'

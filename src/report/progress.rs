@@ -1,0 +1,120 @@
+//! The run as the driver shows it to this room, at each drawing.
+//!
+//! Must not know how it is drawn.
+
+use std::time::Instant;
+
+use super::tally::Tally;
+
+/// The run as it is now, from counters.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Transfers running.
+    pub in_flight: usize,
+    /// Jobs queued or delayed.
+    pub waiting: usize,
+    /// Body bytes of the whole run, running transfers included.
+    pub received: u64,
+    /// Bytes of the list read so far.
+    pub list_bytes: u64,
+    /// Bytes of the whole list, where that is known.
+    pub list_total: Option<u64>,
+    /// Lines accepted so far.
+    pub lines: u64,
+    /// No more lines will come.
+    pub list_ended: bool,
+    /// The running transfers; those that run longest are enough.
+    pub active: &'a [Active],
+}
+
+/// A running transfer.
+#[derive(Debug, Clone)]
+pub struct Active {
+    /// Its job's number.
+    pub urlnum: u64,
+    /// Name or URL. Outside text, escaped here.
+    pub label: String,
+    /// Body bytes so far.
+    pub received: u64,
+    /// Body bytes in all, where that is known.
+    pub expected: Option<u64>,
+    /// When it started.
+    pub started: Instant,
+}
+
+impl Progress<'_> {
+    /// Which part of the run is done, from 0 to 1. Before the end of the list is read, its bytes stand for its lines;
+    /// `None` when its length is not known either (a pipe).
+    pub fn fraction(&self, tally: &Tally) -> Option<f64> {
+        let running: f64 = self.active.iter().filter_map(Active::part).sum();
+        let done = ((tally.settled() as f64 + running) / self.lines.max(1) as f64).min(1.0);
+        match self.list_total {
+            _ if self.list_ended && self.lines == 0 => Some(1.0),
+            _ if self.list_ended => Some(done),
+            Some(total) if total > 0 => Some(done * (self.list_bytes as f64 / total as f64).min(1.0)),
+            _ => None,
+        }
+    }
+}
+
+impl Active {
+    /// Which part of the body has come, where its length is known.
+    pub fn part(&self) -> Option<f64> {
+        let expected = self.expected.filter(|expected| *expected > 0)?;
+        Some((self.received as f64 / expected as f64).min(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn the_part_done_is_told_from_what_is_known() {
+        let mut tally = Tally::default();
+        tally.count(&fixture::ok());
+        let half =
+            [Active { urlnum: 1, label: String::new(), received: 512, expected: Some(1024), started: Instant::now() }];
+        // Lines, whether the list ended, its bytes read and in all, transfers half done; the part.
+        let table = [
+            (4, true, (100, Some(100)), 0, Some(0.25)),
+            (4, true, (100, None), 1, Some(0.375)),
+            (0, true, (0, Some(0)), 0, Some(1.0)),
+            (1, true, (100, None), 1, Some(1.0)),
+            (4, false, (100, None), 0, None),
+            (4, false, (0, Some(0)), 0, None),
+            (2, false, (50, Some(100)), 0, Some(0.25)),
+            (1, false, (200, Some(100)), 1, Some(1.0)),
+        ];
+        for (lines, list_ended, (list_bytes, list_total), running, expected) in table {
+            let active = &half[..running];
+            let progress = Progress {
+                in_flight: active.len(),
+                waiting: 0,
+                received: 0,
+                list_bytes,
+                list_total,
+                lines,
+                list_ended,
+                active,
+            };
+            assert_eq!(progress.fraction(&tally), expected, "{progress:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_without_a_length_has_no_parts() {
+        let active = |received, expected| Active {
+            urlnum: 0,
+            label: String::new(),
+            received,
+            expected,
+            started: Instant::now(),
+        };
+        assert_eq!(active(5, None).part(), None);
+        assert_eq!(active(5, Some(0)).part(), None);
+        assert_eq!(active(5, Some(10)).part(), Some(0.5));
+        assert_eq!(active(50, Some(10)).part(), Some(1.0));
+    }
+}
