@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
 use crate::cli::{self, Args};
-use crate::engine::{self, Coding, Family, Http, Method, Request, Verify};
+use crate::engine::{self, Coding, Family, Fault, Http, Method, Request, Verify};
 use crate::job::Credentials;
 use crate::report;
 use crate::schedule;
@@ -96,7 +95,7 @@ impl Config {
                 stall_timeout: args.stall_timeout,
                 max_time: args.max_time,
                 jobs: args.jobs,
-                fail_action: fail_action(),
+                fault: fault(),
                 request: request(args)?,
             },
             kind,
@@ -199,13 +198,17 @@ fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `FETCHMANY_FAIL_ACTION=N` makes the n-th socket action fail, in debug builds, so that tests reach the recovery.
-fn fail_action() -> Option<u64> {
+/// In debug builds, so that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
+/// `FETCHMANY_FAULT=select` stands for a libcurl that waits with `select()`.
+fn fault() -> Option<Fault> {
     if !cfg!(debug_assertions) {
         return None;
     }
-    let text = std::env::var_os("FETCHMANY_FAIL_ACTION")?;
-    std::str::from_utf8(text.as_bytes()).ok()?.parse().ok()
+    let fault = std::env::var("FETCHMANY_FAULT").ok()?;
+    match fault.strip_prefix("action:") {
+        Some(number) => number.parse().ok().map(Fault::Action),
+        None => (fault == "select").then_some(Fault::Select),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::config::{Config, Kind};
-use crate::engine::{self, Done, Engine, Wake};
+use crate::engine::{self, Done, Engine, Fault, Wake};
 use crate::exit::Exit;
 use crate::fatal::{Fatal, OrExit};
 use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
@@ -383,7 +383,8 @@ fn fit_jobs(config: &mut Config) -> anyhow::Result<Vec<String>> {
     let open = limits::open();
     let mut limit = limits::raise();
     let mut notes = Vec::new();
-    if limits::reaches_high_descriptors(wanted, open) && !engine::high_descriptors_work() {
+    let select = config.engine.fault == Some(Fault::Select);
+    if limits::reaches_high_descriptors(wanted, open) && (select || !engine::high_descriptors_work()) {
         limit = limit.min(1024);
         notes.push("this libcurl cannot use descriptors above 1023 (built without HAVE_POLL)".to_owned());
     }

@@ -52,8 +52,17 @@ pub struct Options {
     pub max_time: Option<Duration>,
     /// Transfers at once; as many idle connections are kept.
     pub jobs: usize,
-    /// Fail the n-th socket action, to prove that the engine survives it.
-    pub fail_action: Option<u64>,
+    /// What goes wrong on purpose.
+    pub fault: Option<Fault>,
+}
+
+/// Faults that tests ask for, since nothing else brings them about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The n-th socket action fails, as if libcurl had said so.
+    Action(u64),
+    /// libcurl cannot use descriptors of 1024 and above.
+    Select,
 }
 
 /// A job back from its attempt.
@@ -266,7 +275,7 @@ impl Engine {
         action: impl FnOnce(&EventMulti<Reactor>) -> Result<u32, curl::MultiError>,
     ) -> Result<(), curl::MultiError> {
         self.actions += 1;
-        if self.options.fail_action == Some(self.actions) {
+        if self.options.fault == Some(Fault::Action(self.actions)) {
             return Err(curl::MultiError::new(curl_sys::CURLM_INTERNAL_ERROR));
         }
         match action(&self.multi) {
