@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::cli::{self, Args};
-use crate::engine::{self, Coding, Family, Fault, Http, Method, Request, Verify};
+use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Method, Request, Verify};
 use crate::job::Credentials;
 use crate::report;
 use crate::schedule;
@@ -92,8 +92,7 @@ impl Config {
                 verbose: args.verbose,
             },
             engine: engine::Options {
-                stall_timeout: args.stall_timeout,
-                max_time: args.max_time,
+                deadlines: Deadlines { stall: args.stall_timeout, total: args.max_time },
                 jobs: args.jobs,
                 fault: fault(),
                 request: request(args)?,

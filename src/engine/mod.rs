@@ -6,6 +6,7 @@
 
 mod classify;
 mod coding;
+mod deadlines;
 mod easy;
 mod ffi;
 mod hosts;
@@ -26,11 +27,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use curl::multi::{Easy2Handle, Events};
 
+pub use deadlines::Deadlines;
 pub use easy::{Coding, Family, Http, Method, Options as Request, Verify};
 pub use probe::high_descriptors_work;
 pub use version::{check as check_version, describe as describe_version};
 pub use waiter::{Turn, Wake};
 
+use self::deadlines::Pulse;
 use self::easy::Attempt;
 use self::ffi::{Callbacks, EventMulti, Watch};
 use self::hosts::Hosts;
@@ -46,10 +49,8 @@ use crate::sink::Body;
 pub struct Options {
     /// How requests are made.
     pub request: Request,
-    /// No byte for so long after the connection stands: the transfer ends.
-    pub stall_timeout: Duration,
-    /// Limit for one attempt.
-    pub max_time: Option<Duration>,
+    /// When an attempt is given up.
+    pub deadlines: Deadlines,
     /// Transfers at once; as many idle connections are kept.
     pub jobs: usize,
     /// What goes wrong on purpose.
@@ -111,10 +112,7 @@ impl Callbacks for Reactor {
 struct Entry {
     handle: Easy2Handle<Transfer>,
     job: Job,
-    started: Instant,
-    /// [`Transfer::progress`] when it last changed, and when that was seen.
-    seen: u64,
-    moved: Instant,
+    pulse: Pulse,
 }
 
 /// A transfer that waits for the first one to its host.
@@ -191,7 +189,7 @@ impl Engine {
             job: &entry.job,
             received: entry.handle.get_ref().received(),
             expected: entry.handle.get_ref().expected(),
-            started: entry.started,
+            started: entry.pulse.started(),
         })
     }
 
@@ -304,9 +302,9 @@ impl Engine {
             });
         match added {
             Ok(handle) => {
-                self.running.insert(token, Entry { handle, job, started: now, seen: 0, moved: now });
+                self.running.insert(token, Entry { handle, job, pulse: Pulse::new(now) });
                 if self.sweep.is_none() {
-                    self.sweep = Some(now + self.sweep_interval());
+                    self.sweep = Some(now + self.options.deadlines.interval());
                 }
             }
             Err(failure) => {
@@ -367,9 +365,9 @@ impl Engine {
 
     fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>) {
         let stats = Some(stats::read(&mut entry.handle));
-        let Entry { handle, job, started, .. } = entry;
+        let Entry { handle, job, pulse } = entry;
         drop(handle); // removes it from the multi handle
-        self.finished.push_back(Done { job, body, result, stats, started });
+        self.finished.push_back(Done { job, body, result, stats, started: pulse.started() });
     }
 
     /// A socket that cannot be watched fails the one transfer it belongs to.
@@ -387,7 +385,7 @@ impl Engine {
         }
     }
 
-    /// Own deadlines: libcurl has none for a first byte, and its low-speed limit runs while a transfer waits.
+    /// Ends what is late, and serves what epoll cannot.
     fn check_deadlines(&mut self, now: Instant) {
         for fd in std::mem::take(&mut self.unwatched) {
             // An error here is seen again by the next action.
@@ -396,21 +394,8 @@ impl Engine {
         let mut late = Vec::new();
         for (token, entry) in &mut self.running {
             let transfer = entry.handle.get_ref();
-            let progress = transfer.progress();
-            if progress != entry.seen || !transfer.is_connected() {
-                // Until the connection stands --connect-timeout holds, which is libcurl's.
-                (entry.seen, entry.moved) = (progress, now);
-            }
-            let stalled = now.saturating_duration_since(entry.moved) >= self.options.stall_timeout;
-            let over = self.options.max_time.filter(|limit| now.saturating_duration_since(entry.started) >= *limit);
-            if let Some(limit) = over {
-                let message = format!("not done after {} s (--max-time)", limit.as_secs_f64());
-                late.push((*token, Failure::new(ErrorClass::Timeout, 28, message)));
-            } else if stalled {
-                let what = if transfer.received() > 0 { "no byte" } else { "no answer" };
-                let message = format!("{what} for {} s (--stall-timeout)", self.options.stall_timeout.as_secs_f64());
-                late.push((*token, Failure::new(ErrorClass::Stall, 28, message)));
-            }
+            entry.pulse.beat(transfer.progress(), transfer.is_connected(), now);
+            late.extend(self.options.deadlines.late(&entry.pulse, transfer.received(), now).map(|why| (*token, why)));
         }
         for (token, failure) in late {
             if let Some(entry) = self.running.remove(&token) {
@@ -419,14 +404,7 @@ impl Engine {
                 self.release(&host, now);
             }
         }
-        self.sweep = (!self.running.is_empty()).then(|| now + self.sweep_interval());
-    }
-
-    /// A deadline is noticed at most a second, or a quarter of itself, late.
-    fn sweep_interval(&self) -> Duration {
-        let shortest =
-            self.options.max_time.map_or(self.options.stall_timeout, |limit| limit.min(self.options.stall_timeout));
-        (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
+        self.sweep = (!self.running.is_empty()).then(|| now + self.options.deadlines.interval());
     }
 
     /// After an error from libcurl the state of every transfer is uncertain: a new multi handle, and every running

@@ -20,6 +20,9 @@ use crate::sink::{Body, Head};
 /// An error page up to this size is read to its end, so that the connection can be used again.
 const ERROR_BODY_MAX: u64 = 64 * 1024;
 
+/// libcurl reads the body of a redirect before it follows, to keep the connection; up to this size.
+const REDIRECT_BODY_MAX: u64 = 1024 * 1024;
+
 /// What the transfers of one engine tell it between turns.
 #[derive(Default)]
 pub struct Tidings {
@@ -121,7 +124,7 @@ impl Transfer {
 
     /// Whether the last response was a redirect that names a target.
     pub fn was_redirected(&self) -> bool {
-        (300..400).contains(&self.response.status) && self.response.location
+        (300..400).contains(&self.response.status) && self.response.location && self.response.complete
     }
 
     /// Why no socket could be opened, when that is what happened.
@@ -257,7 +260,14 @@ impl Handler for Transfer {
         if self.response.complete && !complete && self.response.status >= 200 {
             self.responses += 1;
         }
-        true
+        if self.failure.is_none()
+            && self.was_redirected()
+            && self.response.declared().is_some_and(|length| length > REDIRECT_BODY_MAX)
+        {
+            let message = format!("the redirect has a body of more than {REDIRECT_BODY_MAX} bytes: not followed");
+            self.failure = Some(Failure::new(ErrorClass::Redirect, 47, message));
+        }
+        self.failure.is_none()
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {

@@ -59,9 +59,12 @@ pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
         Outcome::Failed(failure) => {
             let _ = write!(out, "  {}: ", failure.class.as_str());
             escape::push_str(out, &failure.message);
-            out.push_str(" (");
-            escape::push_str(out, &settled.job.origin.source);
-            let _ = write!(out, ":{})", settled.job.origin.line);
+            // A URL from the command line is its own source.
+            if *settled.job.origin.source != *settled.job.url {
+                out.push_str(" (");
+                escape::push_str(out, &settled.job.origin.source);
+                let _ = write!(out, ":{})", settled.job.origin.line);
+            }
         }
         Outcome::Skipped(reason) | Outcome::Cancelled(reason) => {
             out.push_str("  ");

@@ -29,9 +29,6 @@ use crate::job::{Failure, Host, Job, Origin};
 
 pub use self::fifo::InUse;
 
-/// The source of every URL that was typed as an argument; its line is its place among the INPUTs, from 1.
-pub const ARGUMENTS: &str = "arguments";
-
 /// Bytes read at most in one call that finds no job.
 const PIECE: usize = 256 * 1024;
 
@@ -106,7 +103,6 @@ pub struct Source {
 enum Waiting {
     Argument {
         text: String,
-        position: u64,
     },
     /// A regular file. It was opened once to see that it can be; a thousand lists are not held open.
     File {
@@ -126,7 +122,7 @@ impl Source {
             waiting: VecDeque::with_capacity(options.inputs.len()),
             current: None,
             daemon: None,
-            label: ARGUMENTS.into(),
+            label: Arc::from(""),
             lines: Lines::new(),
             parser: Parser::default(),
             accepted: 0,
@@ -136,11 +132,11 @@ impl Source {
             ended: false,
         };
         let mut standard = false;
-        for (input, position) in options.inputs.into_iter().zip(1..) {
+        for input in options.inputs {
             match input {
                 Input::Url(text) => {
                     source.grow(Some(text.len() as u64));
-                    source.waiting.push_back(Waiting::Argument { text, position });
+                    source.waiting.push_back(Waiting::Argument { text });
                 }
                 Input::Path(path) => {
                     let label: Arc<str> = path.to_string_lossy().into();
@@ -200,8 +196,8 @@ impl Source {
                 continue;
             }
             match self.waiting.pop_front() {
-                Some(Waiting::Argument { text, position }) => {
-                    if let Some(next) = self.argument(&text, position, now) {
+                Some(Waiting::Argument { text }) => {
+                    if let Some(next) = self.argument(&text, now) {
                         return Ok(next);
                     }
                 }
@@ -291,14 +287,19 @@ impl Source {
         count + u64::from(self.lines.take().is_some())
     }
 
-    fn argument(&mut self, text: &str, position: u64, now: Instant) -> Option<Next> {
+    /// A URL on the command line is its own input, of one line, named as it is shown.
+    fn argument(&mut self, text: &str, now: Instant) -> Option<Next> {
         self.argument_bytes += text.len() as u64;
         let condition = if text.len() > LIMIT { Condition::TooLong } else { Condition::Whole };
         let verdict = self.parser.parse(text.as_bytes(), condition);
+        self.label = match &verdict {
+            Verdict::Accepted(request) => request.url.as_str().into(),
+            Verdict::Refused { url, .. } => url.as_str().into(),
+            Verdict::Blank => return None,
+        };
         // Kept as one line wherever lines are kept; a control character makes it a bad one either way.
         let text = text.replace(['\n', '\r'], "\x0b");
-        let line = Line { text: text.as_bytes(), number: position, condition };
-        self.label = ARGUMENTS.into();
+        let line = Line { text: text.as_bytes(), number: 1, condition };
         let next = settle(verdict, line, &self.label, self.accepted, now)?;
         self.accepted += 1;
         Some(next)

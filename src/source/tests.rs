@@ -73,8 +73,8 @@ fn every_line_of_every_input_comes_once_in_order_with_its_origin() {
         (first.as_str(), 3, "http://h/1", false),
         (&first, 5, "nonsense", true),
         (&first, 6, "http://h/2", false),
-        ("arguments", 2, "http://h/argument", false),
-        ("arguments", 4, "-x://h/", true),
+        ("http://h/argument", 1, "http://h/argument", false),
+        ("-x://h/", 1, "-x://h/", true),
         (&second, 1, "http://h/3", false),
     ];
     assert_eq!(told.len(), expected.len());

@@ -1,0 +1,16 @@
+//! Waiting for something that has no descriptor to wait on: a file that appears, a counter that moves.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a case is given up; far above what a loaded machine needs.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// Returns once `met` holds; fails the case, naming `what`, when it never does.
+#[track_caller]
+pub fn until(what: &str, mut met: impl FnMut() -> bool) {
+    let give_up = Instant::now() + BOUND;
+    while !met() {
+        assert!(Instant::now() < give_up, "waited {BOUND:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

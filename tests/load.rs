@@ -1,0 +1,117 @@
+//! Numbers: many files, many transfers at once, many hosts, many descriptors, against a real nginx.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::harness::nginx::{Listen, most_at_once};
+use crate::harness::{Fetch, Finished, Nginx, Place, until};
+
+const FILES: usize = 20_000;
+
+/// One KiB that no other number has.
+fn content(number: usize) -> Vec<u8> {
+    format!("{number:08} ").bytes().cycle().take(1024).collect()
+}
+
+fn make_files(nginx: &Nginx) {
+    for number in 0..FILES {
+        std::fs::write(nginx.root().join(number.to_string()), content(number)).expect("write a file to serve");
+    }
+}
+
+/// Every file of `out` has its content, and every one of them one record.
+#[track_caller]
+fn check_files(run: &Finished, place: &Place) {
+    run.assert_exit(0).check_invariants(FILES);
+    let tree = place.tree("out");
+    assert_eq!(tree.len(), FILES);
+    for number in 0..FILES {
+        assert!(tree[&number.to_string()] == content(number), "{number}");
+    }
+}
+
+#[track_caller]
+fn fetch_all(nginx: &Nginx, url: impl Fn(&str) -> String) {
+    let place = Place::new();
+    let urls: Vec<String> = (0..FILES).map(|number| url(&format!("/{number}"))).collect();
+    let fetch = place.fetch().args(["--json", "-d", "out", "-j", "200", "--cacert"]).arg(nginx.cacert());
+    let run = fetch.bound(Duration::from_secs(300)).urls(&urls).run();
+    check_files(&run, &place);
+}
+
+#[test]
+fn twenty_thousand_files_over_http_tls_and_http_2() {
+    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
+    make_files(&nginx);
+    fetch_all(&nginx, |path| nginx.http(path));
+    fetch_all(&nginx, |path| nginx.tls(path));
+    fetch_all(&nginx, |path| nginx.http2(path));
+    until("the log", || nginx.accesses().len() >= 3 * FILES);
+    let accesses = nginx.accesses();
+    assert_eq!(accesses.len(), 3 * FILES, "one request each");
+    assert_eq!(accesses.iter().filter(|access| access.protocol == "HTTP/2.0").count(), FILES);
+    let connections: HashSet<u64> = accesses.iter().map(|access| access.connection).collect();
+    assert!(connections.len() < 2000, "{} connections for three times {FILES} files", connections.len());
+}
+
+/// Fetches `count` URLs that each take two seconds, all at once.
+#[track_caller]
+fn fetch_at_once(count: usize, wrap: impl FnOnce(Fetch) -> Fetch) {
+    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
+    let urls: Vec<String> = (0..count).map(|number| nginx.http(&format!("/sleep/2/{number}"))).collect();
+    let jobs = count.to_string();
+    let fetch = wrap(Fetch::recorded().args(["-j", &jobs, "--connect-timeout", "60"]));
+    let run = fetch.bound(Duration::from_secs(300)).urls(&urls).run();
+    run.assert_exit(0).check_invariants(count);
+    let tree = run.place().tree("out");
+    for number in 0..count {
+        assert_eq!(tree[&number.to_string()], format!("slept for /sleep/2/{number}").into_bytes());
+    }
+    until("the log", || nginx.accesses().len() >= count);
+    let most = most_at_once(&nginx.accesses());
+    // Connecting takes a while: the first may have been answered before the last was asked for.
+    assert!(most > 1100, "{most} of {count} were being answered at once");
+}
+
+#[test]
+fn four_thousand_transfers_at_once() {
+    fetch_at_once(4000, |fetch| fetch);
+}
+
+#[test]
+fn eight_thousand_transfers_at_once() {
+    fetch_at_once(8000, |fetch| fetch);
+}
+
+#[test]
+fn transfers_work_on_high_descriptors() {
+    let script = r#"for ((i = 0; i < 1100; i++)); do exec {fd}</dev/null; done; exec "$@""#;
+    fetch_at_once(2000, |fetch| fetch.under_bash(script));
+}
+
+#[test]
+fn four_thousand_hosts() {
+    const HOSTS: u32 = 4000;
+    let Some(nginx) = Nginx::start(Listen::EveryAddress) else { return };
+    std::fs::write(nginx.root().join("file"), "the same everywhere").expect("write a file to serve");
+    let host = |number: u32| Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + number).to_string();
+    let urls: Vec<String> = (0..HOSTS).map(|number| nginx.http_at(&host(number), "/file")).collect();
+    let run = Fetch::recorded().args(["--tree", "-j", "1000"]).bound(Duration::from_secs(300)).urls(&urls).run();
+    run.assert_exit(0).check_invariants(HOSTS as usize);
+    let tree = run.place().tree("out");
+    assert!((0..HOSTS).all(|number| tree[&format!("{}/file", host(number))] == b"the same everywhere"), "{run}");
+}
+
+#[test]
+fn few_descriptors_lower_the_number_of_transfers_and_lose_nothing() {
+    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
+    std::fs::write(nginx.root().join("file"), "x").expect("write a file to serve");
+    let urls: Vec<String> = (0..1000).map(|number| nginx.http(&format!("/file?{number}"))).collect();
+    let run = Fetch::recorded().args(["-j", "200"]).under(["prlimit", "--nofile=64"]).urls(&urls).run();
+    run.assert_exit(0).check_invariants(urls.len());
+    let told = run.stderr_text().lines().filter(|line| line.contains("descriptors")).count();
+    assert_eq!(told, 1, "it is said once\n{run}");
+    let run = Fetch::recorded().under(["prlimit", "--nofile=12"]).urls(&urls[..1]).run();
+    run.assert_exit(3).check_invariants(0);
+}

@@ -1,0 +1,300 @@
+//! What is sent, and where redirects and proxies lead.
+
+use crate::harness::reply::base64;
+use crate::harness::{Fetch, Finished, Place, Raw, Reply, Seen, Server, Step};
+
+/// Every path answers with itself.
+fn echo() -> Server {
+    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
+}
+
+fn fetch_one(args: &[&str], url: &str) -> Finished {
+    let run = Fetch::recorded().args(["--retry", "0"]).args(args).arg(url).run();
+    run.check_invariants(1);
+    run
+}
+
+#[test]
+fn redirects_are_followed_and_counted() {
+    let server = Server::http(|seen: &Seen| match seen.path.as_str() {
+        "/301" => Reply::redirect(301, "/302"),
+        "/302" => Reply::redirect(302, "dir/303"),
+        "/dir/303" => Reply::redirect(303, "../307").body("a page that is not saved"),
+        "/307" => {
+            Reply::redirect(307, "//127.0.0.1:PORT/308".replace("PORT", seen.host.rsplit(':').next().expect("a port")))
+        }
+        "/308" => Reply::redirect(308, "?q"),
+        path => Reply::ok(path.to_owned()),
+    });
+    let run = fetch_one(&[], &server.url("/301"));
+    run.assert_exit(0);
+    let record = run.record();
+    assert_eq!(record["num_redirects"], 5, "{run}");
+    assert_eq!(record["url"], server.url("/301"), "{run}");
+    assert_eq!(record["url_effective"], server.url("/308?q"), "{run}");
+    assert_eq!(run.place().read("out/301"), b"/308?q");
+}
+
+#[test]
+fn a_redirect_without_end_stops_at_the_limit() {
+    for (path, next) in [("/self", "/self"), ("/a", "/b"), ("/deeper", "more/")] {
+        let server = Server::http(move |seen: &Seen| Reply::redirect(302, if seen.path == "/b" { "/a" } else { next }));
+        let run = fetch_one(&[], &server.url(path));
+        run.assert_exit(1).assert_failed_with("redirect", 47);
+        assert_eq!(server.seen().len(), 11, "the first and ten more\n{run}");
+        let run = fetch_one(&["--max-redirs", "2"], &server.url(path));
+        run.assert_failed_with("redirect", 47);
+        assert_eq!(server.seen().len(), 14, "{run}");
+    }
+}
+
+#[test]
+fn a_redirect_to_another_scheme_is_refused() {
+    for scheme in [
+        "file:///etc/passwd",
+        "scp://127.0.0.1/x",
+        "gopher://127.0.0.1/x",
+        "smb://127.0.0.1/x",
+        "mqtt://127.0.0.1/x",
+        "ftp://127.0.0.1/x",
+        "dict://127.0.0.1/x",
+        "ws://127.0.0.1/x",
+        "javascript:alert(1)",
+        "data:text/plain,x",
+    ] {
+        let server = Server::http(move |_| Reply::redirect(302, scheme));
+        let run = fetch_one(&[], &server.url("/a"));
+        run.assert_exit(1);
+        assert_eq!(run.record()["result"], "failed", "{scheme}\n{run}");
+        if scheme.contains("://") {
+            assert_eq!(run.record()["error_class"], "redirect", "{scheme}\n{run}");
+        }
+        assert_eq!(server.seen().len(), 1, "{run}");
+    }
+}
+
+#[test]
+fn a_redirect_that_leads_nowhere_is_a_failure() {
+    for location in ["", "http://", "http://127.0.0.1:99999/", "//"] {
+        let server = Raw::always(Step::answer(format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 5\r\n\r\nhello"
+        )));
+        let run = fetch_one(&["--max-redirs", "3"], &server.url("/a"));
+        run.assert_exit(1);
+    }
+}
+
+#[test]
+fn a_redirect_with_an_endless_body_is_not_read_to_its_end() {
+    let target = echo();
+    let to = target.url("/target");
+    let head = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 1000000000000\r\n\r\n");
+    let server = Raw::always(vec![Step::ReadHead, Step::Send(head.into_bytes()), Step::SendForever(vec![b'x'; 65536])]);
+    let run = fetch_one(&[], &server.url("/a"));
+    run.assert_failed("redirect");
+    assert_eq!(run.record()["size_download"], 0, "{run}");
+}
+
+#[test]
+fn headers_are_sent_as_asked() {
+    let server = echo();
+    fetch_one(&[], &server.url("/plain")).assert_exit(0);
+    fetch_one(&["-H", "X-One: 1", "-H", "Accept:", "-A", "Agent/7"], &server.url("/changed")).assert_exit(0);
+    let seen = server.seen();
+    assert_eq!(seen[0].method, "GET");
+    assert!(seen[0].header("user-agent").is_some_and(|agent| agent.starts_with("fetchmany/")), "{:?}", seen[0]);
+    assert_eq!(seen[1].header("x-one"), Some("1"));
+    assert_eq!(seen[1].header("accept"), None);
+    assert_eq!(seen[1].header("user-agent"), Some("Agent/7"));
+}
+
+#[test]
+fn text_with_a_line_break_is_refused_before_anything_is_sent() {
+    let server = echo();
+    for args in
+        [["-H", "X: y\r\nEvil: 1"], ["-A", "agent\r\nEvil: 1"], ["-u", "u:p\nEvil: 1"], ["-x", "http://h\r\n:1"]]
+    {
+        let run = Fetch::recorded().args(args).arg(server.url("/a")).run();
+        run.assert_exit(2).check_invariants(0);
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn head_requests_fetch_nothing() {
+    let server = Server::http(
+        |seen: &Seen| if seen.path == "/gone" { Reply::status(404).body("x") } else { Reply::ok("12345") },
+    );
+    let run = Fetch::new().args(["--json", "-I"]).urls(&[server.url("/a"), server.url("/gone")]).run();
+    run.assert_exit(1).check_invariants(2);
+    assert!(server.seen().iter().all(|seen| seen.method == "HEAD"), "{run}");
+    assert_eq!(run.results(), ["ok", "failed"], "{run}");
+    assert_eq!(run.place().names("."), ["urls.txt"], "{run}");
+}
+
+#[test]
+fn authentication_that_is_refused_is_not_tried_again_and_again() {
+    let server = Server::http(|_| Reply::unauthorized());
+    let run = fetch_one(&["-u", "user:S3CR3T-1"], &server.url("/a"));
+    run.assert_exit(1).assert_failed_with("http", 22);
+    assert!(server.seen().len() <= 3, "{run}");
+}
+
+#[test]
+fn a_user_is_sent_to_the_server_it_is_for() {
+    let server =
+        Server::http(
+            |seen: &Seen| {
+                if seen.header("authorization").is_some() { Reply::ok("welcome") } else { Reply::unauthorized() }
+            },
+        );
+    for (args, url, expected) in [
+        (&["-u", "user:pass word"][..], server.url("/a"), "user:pass word"),
+        (&[], server.url("/b").replace("//", "//us%65r:p%40ss%3Aw%2F@"), "user:p@ss:w/"),
+        (&[], server.url("/c").replace("//", "//:only@"), ":only"),
+        (&[], server.url("/d").replace("//", "//user;x:p@"), "user;x:p"),
+        (&["-u", "other:word"], server.url("/e").replace("//", "//user:pass@"), "user:pass"),
+    ] {
+        fetch_one(args, &url).assert_exit(0);
+        let sent = server.seen().pop().expect("a request").header("authorization").expect("credentials").to_owned();
+        assert_eq!(sent, format!("Basic {}", base64(expected.as_bytes())), "{url}");
+    }
+}
+
+#[test]
+fn credentials_do_not_follow_a_redirect_to_another_host() {
+    let other = echo();
+    let (elsewhere, with_user) = (other.url_as("localhost", "/other"), other.url_as("evil:word@localhost", "/named"));
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        "/a" => Reply::redirect(302, elsewhere.clone()),
+        "/b" => Reply::redirect(302, with_user.clone()),
+        path => Reply::ok(path.to_owned()),
+    });
+    let url = |path: &str| server.url(path).replace("//", "//user:S3CR3T-1@");
+    let headers = ["-H", "Authorization: Bearer S3CR3T-2", "-H", "Cookie: S3CR3T-3"];
+    for (args, path) in [(&[][..], "/a"), (&[], "/b"), (&headers, "/a")] {
+        fetch_one(args, &url(path));
+    }
+    for seen in other.seen() {
+        assert!(!format!("{:?}", seen.headers).contains("S3CR3T") && seen.header("cookie").is_none(), "{seen:?}");
+        let secret = base64(b"user:S3CR3T-1");
+        assert!(!seen.header("authorization").is_some_and(|value| value.contains(&secret)), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_proxy_is_asked_for_everything() {
+    let proxy = Server::http(|seen: &Seen| Reply::ok(seen.path.clone()));
+    let address = proxy.url("");
+    let run = fetch_one(&["-x", &address], "http://target.invalid/a");
+    run.assert_exit(0);
+    assert_eq!(run.place().read("out/a"), b"http://target.invalid/a");
+}
+
+#[test]
+fn proxies_of_the_environment_are_the_ones_that_curl_uses() {
+    let proxy = Server::http(|seen: &Seen| Reply::ok(format!("by proxy {}", seen.path)));
+    let direct = echo();
+    let fetch = |name: &str, value: &str| Fetch::recorded().env(name, value).arg(direct.url("/a")).run();
+    let body = |run: &Finished| run.place().read_text("out/a");
+    let run = fetch("http_proxy", &proxy.url(""));
+    assert_eq!(body(&run), format!("by proxy {}", direct.url("/a")), "{run}");
+    let run = fetch("HTTP_PROXY", &proxy.url(""));
+    assert_eq!(body(&run), "/a", "{run}");
+    let run =
+        Fetch::recorded().env("http_proxy", proxy.url("")).env("NO_PROXY", "127.0.0.1").arg(direct.url("/a")).run();
+    assert_eq!(body(&run), "/a", "{run}");
+}
+
+#[test]
+fn a_proxy_that_refuses_is_a_failure_and_the_server_is_not_asked() {
+    let target = echo();
+    for answer in
+        ["HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "hello", ""]
+    {
+        let proxy = Raw::always(Step::answer(answer));
+        for url in [target.url("/a"), target.url("/a").replace("http:", "https:")] {
+            let run = fetch_one(&["-x", &proxy.url("")], &url);
+            run.assert_exit(1);
+        }
+    }
+    assert!(target.seen().is_empty());
+}
+
+#[test]
+fn resolve_leads_a_name_to_an_address() {
+    let server = echo();
+    let run = fetch_one(&["--resolve", &server.resolve("a.test")], &server.url_as("a.test", "/a"));
+    run.assert_exit(0);
+    assert_eq!(run.record()["remote_ip"], "127.0.0.1", "{run}");
+}
+
+#[test]
+fn cookies_are_not_kept_and_files_lying_about_are_not_read() {
+    let server = Server::http(|seen: &Seen| Reply::ok(seen.path.clone()).header("set-cookie", "id=1; Path=/"));
+    let place = Place::new();
+    for dir in [place.work(), place.home()] {
+        std::fs::write(dir.join(".netrc"), "machine 127.0.0.1 login user password S3CR3T-1\n").expect("write");
+        std::fs::write(dir.join(".curlrc"), "user-agent = S3CR3T-2\n").expect("write");
+        std::fs::write(dir.join(".fetchmanyrc"), "--user-agent S3CR3T-3\n").expect("write");
+    }
+    let urls = [server.url("/a"), server.url("/b")];
+    let run = place.fetch().args(["--json", "-d", "out", "-j", "1"]).urls(&urls).run();
+    run.assert_exit(0).check_invariants(2);
+    for seen in server.seen() {
+        assert!(seen.header("cookie").is_none() && seen.header("authorization").is_none(), "{seen:?}");
+        assert!(!format!("{:?}", seen.headers).contains("S3CR3T"), "{seen:?}");
+    }
+}
+
+#[test]
+fn an_odd_environment_does_no_harm() {
+    let server = echo();
+    for (name, value) in
+        [("HOME", "/nonexistent"), ("HOME", ""), ("TMPDIR", "/nonexistent"), ("LC_ALL", "xx_YY.bogus"), ("TERM", "")]
+    {
+        let run = Fetch::recorded().env(name, value).arg(server.url("/a")).run();
+        run.assert_exit(0).check_invariants(1);
+    }
+    let place = Place::new();
+    let out = place.home().join("out");
+    let script = r#"mkdir gone; cd gone; rmdir ../gone; exec "$@""#;
+    let run = place.fetch().arg("-d").arg(&out).under_bash(script).arg(server.url("/a")).run();
+    run.assert_exit(0);
+    assert_eq!(std::fs::read(out.join("a")).expect("the file"), b"/a", "{run}");
+}
+
+#[test]
+fn option_values_that_mean_nothing_are_refused() {
+    for args in [
+        ["--resolve", "nonsense"],
+        ["--resolve", "a.test:80"],
+        ["--resolve", "a.test:x:127.0.0.1"],
+        ["-j", "0"],
+        ["-j", "-1"],
+        ["-j", "many"],
+        ["--retry", "x"],
+        ["-m", "-1"],
+        ["--connect-timeout", "soon"],
+        ["--max-filesize", "10Q"],
+        ["--if-exists", "maybe"],
+        ["--progress", "loud"],
+        ["--color", "red"],
+        ["-H", "no colon"],
+        ["--no-such-option", "x"],
+        ["--cacert", "missing.pem"],
+    ] {
+        let run = Fetch::new().args(args).arg("http://127.0.0.1:9/").run();
+        run.assert_exit(2).check_invariants(0);
+        assert!(!run.stderr.is_empty() && run.stdout.is_empty(), "{run}");
+    }
+}
+
+#[test]
+fn an_absurd_number_of_jobs_is_lowered() {
+    let server = echo();
+    for jobs in ["65536", "1000000000"] {
+        let run = Fetch::recorded().args(["-j", jobs]).arg(server.url("/a")).run();
+        assert!(run.code() == Some(0) || run.code() == Some(2), "{run}");
+    }
+}

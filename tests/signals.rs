@@ -1,0 +1,194 @@
+//! Stopping: the first signal lets running transfers finish, the second does not, and nothing is told or left that
+//! is not so.
+
+use rustix::process::Signal;
+
+use crate::harness::command::Stdin;
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Running, Seen, Server, Stream, until};
+
+/// Ten URLs of which two are running, held by the gate with half of their bodies, a megabyte, on disk.
+fn two_of_ten(gate: &Gate) -> (Server, Running) {
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| Reply::ok(seen.path.repeat(1 << 19)).then_wait(&held).body("the end"));
+    let urls: Vec<String> = (0..10).map(|number| server.url(&format!("/{number}"))).collect();
+    let running = Fetch::recorded().args(["-j", "2"]).urls(&urls).start();
+    server.wait("two requests", |counts| counts.running == 2);
+    until("half of both bodies", || {
+        running.place().tree("out").values().filter(|content| content.len() >= 1 << 20).count() == 2
+    });
+    (server, running)
+}
+
+#[test]
+fn the_first_signal_lets_running_transfers_finish_and_starts_no_more() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let gate = Gate::new();
+        let (server, running) = two_of_ten(&gate);
+        running.send_signal_and_settle(signal);
+        gate.open();
+        let run = running.finish();
+        let read = run.json().len();
+        run.assert_signal(signal).check_invariants(read);
+        let results = run.results();
+        assert_eq!(results[..2], ["ok", "ok"], "{run}");
+        assert!((2..=10).contains(&read), "lines that were never read have no record\n{run}");
+        assert!(results[2..].iter().all(|result| result == "cancelled"), "{run}");
+        assert_eq!(server.seen().len(), 2, "{run}");
+        assert_eq!(run.place().names("out"), ["0", "1"], "{run}");
+    }
+}
+
+#[test]
+fn the_second_signal_stops_at_once_and_keeps_what_there_is() {
+    let gate = Gate::new();
+    let (server, running) = two_of_ten(&gate);
+    running.send_signal_and_settle(Signal::INT);
+    running.send_signal(Signal::INT);
+    let run = running.finish();
+    run.assert_signal(Signal::INT).check_invariants(run.json().len());
+    assert!(run.json().len() >= 2, "{run}");
+    assert!(run.records().iter().all(|record| record["result"] == "cancelled"), "{run}");
+    assert!(run.records().iter().all(|record| record["error_class"] == "cancelled"), "{run}");
+    assert!(
+        run.place().names("out").iter().all(|name| name.contains(".part")),
+        "{:?}\n{run}",
+        run.place().names("out")
+    );
+    assert!(run.place().exists("out/0.part"), "kept to go on from\n{run}");
+    assert_eq!(server.seen().len(), 2, "{run}");
+}
+
+#[test]
+fn waiting_for_input_ends_with_the_first_signal() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let server = Server::http(|_| Reply::ok("x"));
+        let mut running = Fetch::recorded().stdin(Stdin::Open).start();
+        running.write_stdin(format!("{}\n", server.url("/a")));
+        running.wait_for_line(Stream::Out, "/a");
+        running.send_signal(signal);
+        let _stdin = running.take_stdin();
+        running.finish().assert_signal(signal).check_invariants(1);
+    }
+}
+
+#[test]
+fn waiting_for_another_attempt_ends_with_the_first_signal() {
+    let server = Server::http(|seen: &Seen| if seen.path == "/last" { Reply::ok("x") } else { Reply::status(503) });
+    let urls = ["/a", "/b", "/last"].map(|path| server.url(path));
+    let running = Fetch::recorded().args(["-j", "1", "--retry-delay", "3000"]).urls(&urls).start();
+    // One after another: when the last has ended, the others wait for their second attempt.
+    running.wait_for_line(Stream::Out, "/last");
+    running.send_signal(Signal::INT);
+    let run = running.finish();
+    run.assert_signal(Signal::INT).check_invariants(3);
+    assert_eq!(run.results(), ["cancelled", "cancelled", "ok"], "{run}");
+}
+
+#[test]
+fn a_server_that_hangs_does_not_keep_the_program_after_the_second_signal() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |_| Reply::ok("x").held_by(&held));
+    let running = Fetch::recorded().args(["--stall-timeout", "3000"]).arg(server.url("/a")).start();
+    server.wait("the request", |counts| counts.running == 1);
+    running.send_signal_and_settle(Signal::TERM);
+    assert!(running.is_alive());
+    running.send_signal(Signal::TERM);
+    running.finish().assert_signal(Signal::TERM).check_invariants(1);
+}
+
+/// What a killed run and the same run again leave.
+fn killed_and_again(kill: impl FnOnce(Running) -> Finished) -> (Place, Vec<String>) {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| {
+        let half = seen.path.repeat(30_000);
+        let reply = Reply::ok(half.clone());
+        let number: usize = seen.path[1..].parse().expect("a number");
+        if number % 10 == 3 { reply.then_wait(&held).body(half) } else { reply.body(half) }
+    });
+    let urls: Vec<String> = (0..40).map(|number| server.url(&format!("/{number}"))).collect();
+    let place = Place::new();
+    let running = place.fetch().args(["--json", "-d", "out", "-j", "8"]).urls(&urls).start();
+    server.wait("four held and the others done", |counts| counts.running == 4 && counts.requests.len() == 40);
+    let run = kill(running);
+    for (name, content) in place.tree("out") {
+        let whole = content == format!("/{name}").repeat(60_000).into_bytes();
+        assert!(whole || name.contains(".part"), "{name} has its final name and is not whole\n{run}");
+    }
+    gate.open();
+    let again = place.fetch().args(["--json", "-d", "out", "-j", "8"]).urls(&urls).run();
+    again.assert_exit(0).check_invariants(40);
+    (place, urls)
+}
+
+#[test]
+fn a_killed_run_started_again_ends_in_the_same_files() {
+    let killed = |running: Running| running.kill();
+    let interrupted = |running: Running| {
+        running.send_signal_and_settle(Signal::INT);
+        running.send_signal(Signal::INT);
+        running.finish()
+    };
+    for (kill, signal) in [(killed as fn(Running) -> Finished, Signal::KILL), (interrupted, Signal::INT)] {
+        let (place, urls) = killed_and_again(|running| {
+            let run = kill(running);
+            run.assert_signal(signal);
+            run
+        });
+        assert_eq!(place.names("out").len(), urls.len(), "{:?}", place.names("out"));
+        for number in 0..urls.len() {
+            assert!(
+                place.read(&format!("out/{number}")) == format!("/{number}").repeat(60_000).into_bytes(),
+                "{number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_program_that_was_stopped_and_continued_goes_on() {
+    let gate = Gate::new();
+    let (server, running) = two_of_ten(&gate);
+    for signal in [Signal::STOP, Signal::TSTP] {
+        running.send_signal(signal);
+        gate.let_through(1);
+        running.send_signal(Signal::CONT);
+    }
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(0).check_invariants(10);
+    assert_eq!(server.seen().len(), 10, "{run}");
+}
+
+#[test]
+fn signals_that_mean_nothing_to_it_do_no_harm() {
+    let server = Server::http(|_| Reply::ok("x"));
+    let urls: Vec<String> = (0..300).map(|number| server.url(&format!("/{number}"))).collect();
+    let running = Fetch::recorded().args(["-j", "3"]).urls(&urls).start();
+    server.wait("the first request", |counts| !counts.requests.is_empty());
+    while running.is_alive() {
+        running.send_signal(Signal::CHILD);
+        running.send_signal(Signal::WINCH);
+        running.send_signal(Signal::URG);
+        std::thread::yield_now();
+    }
+    running.finish().assert_exit(0).check_invariants(300);
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |_| Reply::ok("x").held_by(&held));
+    let running = Fetch::recorded()
+        .under_bash(r#"trap "" HUP INT; exec "$@""#)
+        .urls(&[server.url("/a"), server.url("/b")])
+        .start();
+    server.wait("both requests", |counts| counts.running == 2);
+    for signal in [Signal::HUP, Signal::INT, Signal::INT, Signal::INT] {
+        running.send_signal(signal);
+    }
+    gate.open();
+    running.finish().assert_exit(0).check_invariants(2);
+}

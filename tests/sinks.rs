@@ -1,0 +1,341 @@
+//! Where bodies land: names, templates, what was there before, and what a failure leaves.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, until};
+
+/// Every path answers with itself.
+fn echo() -> Server {
+    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
+}
+
+/// One URL into `out`, with more arguments.
+fn fetch_one(place: &Place, args: &[&str], url: &str) -> Finished {
+    place.fetch().args(["--json", "-d", "out", "--retry", "0"]).args(args).arg(url).run()
+}
+
+#[test]
+fn the_output_directory_is_made_with_its_parents() {
+    let server = echo();
+    let run = Fetch::new().args(["--json", "-d", "a/b/c"]).arg(server.url("/x")).run();
+    run.assert_exit(0).check_invariants(1);
+    assert_eq!(run.place().read("a/b/c/x"), b"/x");
+    assert_eq!(run.record()["filename_effective"], "a/b/c/x", "{run}");
+}
+
+#[test]
+fn an_output_directory_that_cannot_be_stops_the_run_before_any_request() {
+    let server = echo();
+    let place = Place::new();
+    place.write("file", "still here");
+    symlink("nowhere/at/all", place.path("dangling")).expect("make a link");
+    for dir in ["file", "file/below", "dangling", "/proc/nowhere"] {
+        let run = place.fetch().args(["--json", "-d", dir]).arg(server.url("/a")).run();
+        run.assert_exit(3).assert_stderr_has(dir).check_invariants(0);
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_read_only_output_directory_stops_the_run_before_any_request() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can mount");
+        return;
+    }
+    let server = echo();
+    let script = r#"mkdir out && mount -t tmpfs -o ro tmpfs out && exec "$@""#;
+    let run = Fetch::recorded().under(["unshare", "-m", "bash", "-c", script, "bash"]).arg(server.url("/a")).run();
+    run.assert_exit(3).assert_stderr_has("out");
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can mount");
+        return;
+    }
+    let server = Server::http(|seen: &Seen| Reply::ok(vec![b'x'; if seen.path == "/large" { 1 << 20 } else { 100 }]));
+    let script =
+        r#"mkdir out saved && mount -t tmpfs -o size=64k tmpfs out && "$@"; code=$?; cp -a out/. saved; exit $code"#;
+    let urls: Vec<String> = ["/small-1", "/large", "/small-2"].iter().map(|path| server.url(path)).collect();
+    let wrapper = ["unshare", "-m", "bash", "-c", script, "bash"];
+    let run = Fetch::recorded().args(["-j", "1"]).under(wrapper).urls(&urls).run();
+    run.assert_exit(3);
+    assert_eq!(run.results(), ["ok", "failed", "ok"], "{run}");
+    assert_eq!(run.records()[1]["error_class"], "local", "{run}");
+    assert_eq!(server.count("/large"), 1, "not retried as if the network had failed\n{run}");
+    assert_eq!(run.place().names("saved"), ["small-1", "small-2"], "{run}");
+}
+
+#[test]
+fn an_output_directory_that_is_swapped_while_it_is_used_is_not_followed() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |_| Reply::ok("body").held_by(&held));
+    let running = Fetch::recorded().arg(server.url("/canary.txt")).start();
+    server.wait("the request", |counts| counts.running == 1);
+    let place = running.place().clone();
+    std::fs::rename(place.path("out"), place.path("moved")).expect("move it away");
+    symlink("../canary", place.path("out")).expect("put a link in its place");
+    gate.open();
+    let run = running.finish();
+    assert_eq!(place.outside()["canary/canary.txt"], b"still here", "{run}");
+    assert_eq!(run.record()["result"] == "ok", place.exists("moved/canary.txt"), "{run}");
+}
+
+#[test]
+fn a_directory_at_the_final_name_is_a_failure_and_stays() {
+    let server = echo();
+    for policy in ["skip", "overwrite", "fail"] {
+        let place = Place::new();
+        place.write("out/a/inside", "still here");
+        let run = fetch_one(&place, &["--if-exists", policy], &server.url("/a"));
+        run.assert_exit(1).assert_failed("local").check_invariants(1);
+        assert_eq!(place.read("out/a/inside"), b"still here");
+    }
+}
+
+#[test]
+fn what_is_there_already_is_treated_as_asked() {
+    for (policy, result, exit, requests) in [
+        (None, "skipped", 0, 0),
+        (Some("skip"), "skipped", 0, 0),
+        (Some("overwrite"), "ok", 0, 1),
+        (Some("rename"), "ok", 0, 1),
+        (Some("fail"), "failed", 1, 0),
+    ] {
+        let place = Place::new();
+        place.write("out/a.txt", "old");
+        let args: Vec<&str> = policy.iter().flat_map(|policy| ["--if-exists", policy]).collect();
+        let server = Server::http(|_| Reply::ok("new"));
+        let run = fetch_one(&place, &args, &server.url("/a.txt"));
+        run.assert_exit(exit).check_invariants(1);
+        assert_eq!(run.record()["result"], result, "{policy:?}\n{run}");
+        assert_eq!(server.seen().len(), requests, "{policy:?}\n{run}");
+        let kept = place.read("out/a.txt");
+        assert_eq!(kept, if policy == Some("overwrite") { b"new" } else { b"old" }, "{policy:?}\n{run}");
+        if policy == Some("rename") {
+            let name = run.record()["filename_effective"].as_str().expect("a name").to_owned();
+            assert_eq!(place.read(&name), b"new");
+            assert!(name.starts_with("out/a") && name.ends_with(".txt") && name != "out/a.txt", "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_link_at_the_final_name_is_never_followed() {
+    let server = Server::http(|_| Reply::ok("new"));
+    for target in ["../../canary/canary.txt", "nowhere"] {
+        for (policy, result) in [("skip", "skipped"), ("fail", "failed"), ("overwrite", "ok"), ("rename", "ok")] {
+            let place = Place::new();
+            place.write("out/other", "");
+            symlink(target, place.path("out/a")).expect("make a link");
+            let run = fetch_one(&place, &["--if-exists", policy], &server.url("/a"));
+            run.check_invariants(1);
+            assert_eq!(run.record()["result"], result, "{policy}\n{run}");
+            let is_link = place.path("out/a").symlink_metadata().expect("it is there").is_symlink();
+            assert_eq!(is_link, policy != "overwrite", "{policy}\n{run}");
+            assert!(!place.exists("out/nowhere"), "{run}");
+        }
+    }
+}
+
+#[test]
+fn a_partial_name_that_is_a_link_is_never_followed() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; 1 << 20]));
+    let place = Place::new();
+    place.write("out/other", "");
+    for name in ["a.part", "a.part.meta"] {
+        symlink("../../canary/canary.txt", place.path("out").join(name)).expect("make a link");
+    }
+    let run = fetch_one(&place, &[], &server.url("/a"));
+    assert_eq!(place.outside()["canary/canary.txt"], b"still here", "{run}");
+    assert_eq!(run.record()["result"] == "ok", place.exists("out/a"), "{run}");
+}
+
+#[test]
+fn a_file_that_appears_during_the_transfer_is_not_replaced() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |_| Reply::ok("half").then_wait(&held).body("half"));
+    let running = Fetch::recorded().arg(server.url("/a")).start();
+    server.wait("the request", |counts| counts.running == 1);
+    running.place().write("out/a", "somebody else's");
+    gate.open();
+    let run = running.finish();
+    assert_eq!(run.record()["result"], "skipped", "{run}");
+    assert_eq!(run.place().read("out/a"), b"somebody else's");
+}
+
+#[test]
+fn of_two_runs_at_once_each_file_is_whole() {
+    let server = Server::http(|seen: &Seen| Reply::ok(seen.path.repeat(20_000)));
+    let urls: Vec<String> = (0..20).map(|number| server.url(&format!("/{number}"))).collect();
+    let place = Place::new();
+    let start = || place.fetch().args(["--json", "-d", "out"]).urls(&urls).start();
+    let (one, other) = (start(), start());
+    let (one, other) = (one.finish(), other.finish());
+    for number in 0..20 {
+        assert!(
+            place.read(&format!("out/{number}")) == format!("/{number}").repeat(20_000).into_bytes(),
+            "{one}\n{other}"
+        );
+    }
+}
+
+#[test]
+fn nothing_has_the_final_name_before_it_is_whole() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |_| Reply::ok(vec![b'x'; 1 << 20]).then_wait(&held).body("end"));
+    let running = Fetch::recorded().arg(server.url("/a")).start();
+    until("bytes on disk", || running.place().tree("out").values().any(|content| content.len() >= 1 << 20));
+    assert!(!running.place().exists("out/a"));
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(0).check_invariants(1);
+    assert_eq!(run.place().names("out"), ["a"]);
+    assert_eq!(run.place().read("out/a").len(), (1 << 20) + 3);
+}
+
+#[test]
+fn a_body_that_grows_too_large_is_removed_and_a_stranger_at_its_partial_name_is_not() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server =
+        Server::http(move |_| Reply::ok(vec![b'x'; 1 << 20]).then_wait(&held).body(vec![b'y'; 1 << 20]).chunked());
+    let running = Fetch::recorded().args(["--max-filesize", "1500k"]).arg(server.url("/a")).start();
+    let place = running.place().clone();
+    until("bytes on disk", || place.tree("out").values().any(|content| content.len() >= 1 << 20));
+    let had_a_name = place.exists("out/a.part");
+    if had_a_name {
+        std::fs::rename(place.path("out/a.part"), place.path("elsewhere")).expect("move it away");
+        place.write("out/a.part", "somebody else's");
+    }
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(1).assert_failed_with("too_large", 63);
+    if had_a_name {
+        assert_eq!(place.read("out/a.part"), b"somebody else's", "{run}");
+    }
+    assert!(!place.exists("out/a"), "{run}");
+}
+
+#[test]
+fn a_body_over_the_limit_is_too_large_whether_its_length_is_told_or_not() {
+    for chunked in [false, true] {
+        let server = Server::http(move |_| {
+            let reply = Reply::ok(vec![b'x'; 2000]);
+            if chunked { reply.chunked() } else { reply }
+        });
+        let place = Place::new();
+        let run = fetch_one(&place, &["--max-filesize", "1k"], &server.url("/a"));
+        run.assert_exit(1).assert_failed_with("too_large", 63).check_invariants(1);
+        assert!(place.names("out").is_empty(), "{:?}\n{run}", place.names("out"));
+        let run = fetch_one(&place, &["--max-filesize", "2000"], &server.url("/a"));
+        run.assert_exit(0).check_invariants(1);
+    }
+}
+
+#[test]
+fn a_broken_body_leaves_a_partial_file_and_the_next_run_the_whole_one() {
+    let broken = std::sync::atomic::AtomicBool::new(true);
+    let server = Server::http(move |_| {
+        let reply = Reply::ok(vec![b'x'; 100_000]);
+        if broken.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            reply.then_break().body(vec![b'y'; 100_000])
+        } else {
+            reply.body(vec![b'y'; 100_000])
+        }
+    });
+    let place = Place::new();
+    let run = fetch_one(&place, &[], &server.url("/a"));
+    run.assert_exit(1).assert_failed("partial").check_invariants(1);
+    assert!(place.exists("out/a.part"), "{:?}\n{run}", place.names("out"));
+    let run = fetch_one(&place, &[], &server.url("/a"));
+    run.assert_exit(0).check_invariants(1);
+    assert_eq!(place.names("out"), ["a"], "{run}");
+    assert!(place.read("out/a") == [vec![b'x'; 100_000], vec![b'y'; 100_000]].concat(), "{run}");
+}
+
+#[test]
+fn files_have_the_mode_that_the_umask_leaves() {
+    let server = echo();
+    for (umask, mode) in [("000", 0o666), ("022", 0o644), ("077", 0o600)] {
+        let script = format!(r#"umask {umask}; exec "$@""#);
+        let run = Fetch::recorded().under_bash(&script).arg(server.url("/a")).run();
+        run.assert_exit(0);
+        let found = run.place().path("out/a").metadata().expect("it is there").permissions().mode();
+        assert_eq!(found & 0o777, mode, "umask {umask}\n{run}");
+    }
+}
+
+#[test]
+fn the_time_of_the_file_is_the_servers_unless_unwanted_or_impossible() {
+    let server = Server::http(|seen: &Seen| {
+        let date = match seen.path.as_str() {
+            "/plain" => "Tue, 01 Feb 2022 10:20:30 GMT",
+            "/1901" => "Fri, 13 Dec 1901 20:45:51 GMT",
+            "/1969" => "Wed, 31 Dec 1969 23:59:59 GMT",
+            "/2038" => "Tue, 19 Jan 2038 03:14:08 GMT",
+            "/9999" => "Fri, 31 Dec 9999 23:59:59 GMT",
+            "/empty" => "",
+            _ => "yesterday, or so",
+        };
+        Reply::ok("x").header("last-modified", date)
+    });
+    let paths = ["/plain", "/1901", "/1969", "/2038", "/9999", "/empty", "/garbage"];
+    let urls: Vec<String> = paths.iter().map(|path| server.url(path)).collect();
+    let run = Fetch::recorded().urls(&urls).run();
+    run.assert_exit(0).check_invariants(paths.len());
+    let time = |run: &Finished, name: &str| run.place().path("out").join(name).metadata().expect("it is there").mtime();
+    assert_eq!(time(&run, "plain"), 1_643_710_830, "{run}");
+    assert_eq!(time(&run, "2038"), 2_147_483_648, "{run}");
+    let run = Fetch::recorded().arg("--no-remote-time").arg(server.url("/plain")).run();
+    let an_hour_ago = UNIX_EPOCH.elapsed().expect("a clock") - Duration::from_secs(3600);
+    assert!(time(&run, "plain") > an_hour_ago.as_secs() as i64, "{run}");
+}
+
+#[test]
+fn an_empty_body_is_an_empty_file() {
+    let server = Server::http(|seen: &Seen| Reply::status(seen.path[1..].parse().unwrap_or(200)));
+    for path in ["/200", "/204", "/205"] {
+        let run = fetch_one(&Place::new(), &[], &server.url(path));
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!(run.place().read(&format!("out{path}")), b"");
+        assert_eq!(run.record()["size"], 0, "{run}");
+    }
+}
+
+#[test]
+fn discarded_bodies_are_counted_and_nothing_is_written() {
+    let server = Server::http(|_| Reply::ok("12345"));
+    let run = Fetch::new().args(["--json", "--discard"]).arg(server.url("/a")).run();
+    run.assert_exit(0).check_invariants(1);
+    let record = run.record();
+    assert!(record["filename_effective"].is_null(), "{run}");
+    assert_eq!(record["size_download"], 5, "{run}");
+    assert!(run.place().tree(".").is_empty(), "{run}");
+}
+
+#[test]
+fn bodies_on_standard_output_are_whole_and_one_after_another() {
+    let server = Server::http(|seen: &Seen| Reply::ok(seen.path[1..].repeat(300_000)));
+    let urls: Vec<String> = "abcdefgh".chars().map(|letter| server.url(&format!("/{letter}"))).collect();
+    let run = Fetch::new().args(["-o", "-", "-j", "8", "--results", "results"]).urls(&urls).run();
+    run.assert_exit(0).check_invariants(urls.len());
+    let mut rest = run.stdout.as_slice();
+    let mut order = String::new();
+    while let Some(first) = rest.first() {
+        let length = rest.iter().take_while(|byte| *byte == first).count();
+        assert_eq!(length, 300_000, "the body of {}", *first as char);
+        order.push(*first as char);
+        rest = &rest[length..];
+    }
+    let mut sorted: Vec<char> = order.chars().collect();
+    sorted.sort();
+    assert_eq!(sorted.into_iter().collect::<String>(), "abcdefgh");
+    assert_eq!(run.stderr_text().lines().filter(|line| line.contains("http://")).count(), 8, "{run}");
+}

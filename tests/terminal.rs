@@ -1,0 +1,196 @@
+//! What a person sees: bars that are drawn and cleared, on terminals of every size.
+
+use std::process::Stdio;
+
+use crate::harness::pty::{Output, Size};
+use crate::harness::{Fetch, Gate, Reply, Seen, Server, until};
+
+const USUAL: Size = Size { rows: 24, columns: 80 };
+
+/// Half of every body, and the rest when the gate opens.
+fn halves(gate: &Gate) -> Server {
+    let held = gate.clone();
+    Server::http(move |seen: &Seen| Reply::ok(seen.path.repeat(50_000)).then_wait(&held).body(seen.path.repeat(50_000)))
+}
+
+fn urls(server: &Server, count: usize) -> Vec<String> {
+    (0..count).map(|number| server.url(&format!("/file-{number}"))).collect()
+}
+
+#[test]
+fn bars_show_what_runs_and_are_gone_at_the_end() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(USUAL);
+    terminal.wait_for_screen("a bar for each file", |screen| {
+        (0..3).all(|number| screen.contains(&format!("file-{number}")))
+    });
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success(), "{}", terminal.describe(status));
+    let screen = terminal.screen();
+    assert!(screen.contains("3 ok"), "the summary\n{screen}");
+    for number in 0..3 {
+        let lines = screen.lines().filter(|line| line.contains(&format!("/file-{number}"))).count();
+        assert_eq!(lines, 1, "its result line and no bar\n{screen}");
+    }
+    assert!(!terminal.cursor_is_hidden());
+    assert_eq!(terminal.place().names("out").len(), 3);
+}
+
+#[test]
+fn bars_stay_on_the_terminal_when_results_go_elsewhere() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let fetch = Fetch::recorded().urls(&urls(&server, 2));
+    let results = std::fs::File::create(fetch.place().path("stdout")).expect("make a file");
+    let mut terminal = fetch.on_terminal_with(USUAL, Output::Elsewhere(Stdio::from(results)));
+    terminal.wait_for_screen("a bar", |screen| screen.contains("file-0") && screen.contains("file-1"));
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success(), "{}", terminal.describe(status));
+    let written = terminal.place().read_text("stdout");
+    assert_eq!(written.lines().count(), 2, "{written}");
+    assert!(!written.contains('\u{1b}'), "{written}");
+    assert!(!terminal.screen().contains('{'), "{}", terminal.describe(status));
+}
+
+#[test]
+fn a_change_of_size_is_followed() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let mut terminal =
+        Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(Size { rows: 24, columns: 120 });
+    terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
+    for (rows, columns) in [(10, 40), (50, 200), (3, 20), (24, 80)] {
+        terminal.resize(Size { rows, columns });
+    }
+    let drawn = terminal.raw().len();
+    terminal.wait_for_screen("the bars again", |screen| screen.contains("file-"));
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success() && terminal.raw().len() > drawn, "{}", terminal.describe(status));
+}
+
+#[test]
+fn terminals_of_absurd_sizes_do_no_harm() {
+    for (rows, columns) in [(0, 0), (1, 1), (2, 5), (1, 500), (500, 1), (24, 0), (0, 80)] {
+        let gate = Gate::new();
+        let server = halves(&gate);
+        let fetch = Fetch::new().args(["-d", "out", "--progress", "bars"]).urls(&urls(&server, 10));
+        let mut terminal = fetch.on_terminal(Size { rows, columns });
+        server.wait("the requests", |counts| counts.running == 10);
+        gate.open();
+        let status = terminal.finish();
+        assert!(status.success(), "{rows} × {columns}: {}", terminal.describe(status));
+    }
+    for columns in ["0", "1", "99999", "many"] {
+        let server = Server::http(|_| Reply::ok("x"));
+        let mut terminal =
+            Fetch::new().args(["-d", "out"]).env("COLUMNS", columns).urls(&urls(&server, 3)).on_terminal(USUAL);
+        assert!(terminal.finish().success(), "COLUMNS={columns}");
+    }
+}
+
+#[test]
+fn no_more_bars_are_drawn_than_fit() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let size = Size { rows: 8, columns: 60 };
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 40)).on_terminal(size);
+    server.wait("the requests", |counts| counts.running == 40);
+    terminal.wait_for_screen("bars", |screen| screen.contains("file-"));
+    let scrolled = terminal.raw().iter().filter(|byte| **byte == b'\n').count();
+    assert!(scrolled < 200, "{scrolled} line feeds before anything ended");
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success(), "{}", terminal.describe(status));
+    assert!(terminal.screen().contains("40 ok"), "{}", terminal.describe(status));
+}
+
+#[test]
+fn progress_can_be_switched_off_and_a_dumb_terminal_gets_none() {
+    let server = Server::http(|_| Reply::ok("x"));
+    for (args, env) in [(&["--progress", "off", "--color", "never"][..], ("X", "")), (&[], ("TERM", "dumb"))] {
+        let fetch = Fetch::new().args(["-d", "out"]).args(args).env(env.0, env.1).urls(&urls(&server, 5));
+        let mut terminal = fetch.on_terminal(USUAL);
+        let status = terminal.finish();
+        assert!(status.success(), "{}", terminal.describe(status));
+        assert!(!terminal.raw().contains(&0x1b), "{}", terminal.describe(status));
+    }
+}
+
+#[test]
+fn colours_can_be_switched_off() {
+    let server = Server::http(|_| Reply::ok("x"));
+    for (args, env) in [(&["--color", "never"][..], ("X", "")), (&[], ("NO_COLOR", "1"))] {
+        let fetch = Fetch::new().args(["-d", "out"]).args(args).env(env.0, env.1).urls(&urls(&server, 5));
+        let mut terminal = fetch.on_terminal(USUAL);
+        let status = terminal.finish();
+        let raw = terminal.raw();
+        let coloured = raw.windows(3).any(|window| window == b"\x1b[3" || window == b"\x1b[1");
+        assert!(status.success() && !coloured, "{}", terminal.describe(status));
+    }
+}
+
+#[test]
+fn names_from_outside_do_not_command_the_terminal() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let lines = [
+        server.url("/%1b]0;owned%07"),
+        server.url("/\u{202e}evil"),
+        server.url("/%c2%9b2J"),
+        "bad\u{1b}]0;owned\u{7}".to_owned(),
+    ];
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&lines).on_terminal(USUAL);
+    server.wait("the requests", |counts| counts.running == 3);
+    gate.open();
+    let status = terminal.finish();
+    let raw = String::from_utf8_lossy(&terminal.raw()).into_owned();
+    assert_eq!(status.code(), Some(1), "{}", terminal.describe(status));
+    assert!(
+        !raw.contains("\u{1b}]0;owned") && !raw.contains(['\u{9b}', '\u{202e}', '\u{7}']),
+        "{}",
+        terminal.describe(status)
+    );
+}
+
+#[test]
+fn ctrl_c_typed_again_and_again_ends_it_and_leaves_the_terminal_usable() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(USUAL);
+    terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
+    // Two signals that come together are one: pressed until it listens, as a person does.
+    until("the end", || {
+        let ended = terminal.has_ended();
+        if !ended {
+            terminal.press("\u{3}");
+        }
+        ended
+    });
+    let status = terminal.finish();
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    assert_eq!(signal, Some(2), "{}", terminal.describe(status));
+    assert!(!terminal.cursor_is_hidden(), "{}", terminal.describe(status));
+}
+
+#[test]
+fn without_input_a_person_is_told_the_usage() {
+    let mut terminal = Fetch::new().on_terminal(USUAL);
+    let status = terminal.finish();
+    assert_eq!(status.code(), Some(2), "{}", terminal.describe(status));
+    assert!(terminal.screen().contains("Usage"), "{}", terminal.describe(status));
+}
+
+#[test]
+fn urls_can_be_typed() {
+    let server = Server::http(|_| Reply::ok("x"));
+    let mut terminal = Fetch::new().args(["-d", "out", "-"]).on_terminal(USUAL);
+    terminal.press(&format!("{}\n", server.url("/typed")));
+    terminal.wait_for_screen("its result", |screen| screen.contains("200"));
+    terminal.press("\u{4}");
+    let status = terminal.finish();
+    assert!(status.success(), "{}", terminal.describe(status));
+}
