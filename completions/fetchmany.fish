@@ -15,7 +15,7 @@ complete -c fetchmany -s m -l max-time -d 'Limit for one attempt' -r
 complete -c fetchmany -s H -l header -d 'Add a request header, "Name: value"; "Name:" removes one' -r
 complete -c fetchmany -s A -l user-agent -d 'User-Agent to send' -r
 complete -c fetchmany -s u -l user -d 'Basic authentication for every server; what a URL itself names comes first' -r
-complete -c fetchmany -s x -l proxy -d 'Use this proxy, in curl\'s syntax: [scheme://]host[:port]' -r
+complete -c fetchmany -s x -l proxy -d 'Use this proxy, in curl\'s syntax, such as socks5h://host:1080 or host:3128' -r
 complete -c fetchmany -l cacert -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
 complete -c fetchmany -l resolve -d 'Use this address for a host and port: HOST:PORT:ADDRESS' -r
 complete -c fetchmany -l max-redirs -d 'Redirects to follow' -r

@@ -112,7 +112,7 @@ pub struct Args {
     #[arg(short = 'u', long, value_name = "USER:PASSWORD", help_heading = "Request")]
     pub user: Option<String>,
 
-    /// Use this proxy, in curl's syntax: [scheme://]host[:port]
+    /// Use this proxy, in curl's syntax, such as socks5h://host:1080 or host:3128
     #[arg(short = 'x', long, value_name = "PROXY", help_heading = "Request")]
     pub proxy: Option<String>,
 
