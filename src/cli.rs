@@ -77,6 +77,14 @@ pub struct Args {
     #[arg(short = 'j', long, value_name = "N", default_value = "50", value_parser = jobs, help_heading = "How many")]
     pub jobs: usize,
 
+    /// Bytes a second, for all transfers together (suffixes k, M, G: times 1024)
+    #[arg(long, value_name = "RATE", value_parser = speed, help_heading = "How many")]
+    pub limit_rate: Option<u64>,
+
+    /// Bytes a second, for the transfers of each host together
+    #[arg(long, value_name = "RATE", value_parser = speed, help_heading = "How many")]
+    pub limit_rate_per_host: Option<u64>,
+
     /// Attempts after a failure that may pass
     ///
     /// Tried again are failures to resolve, to connect and to shake hands, deadlines, broken connections and bodies, and
@@ -276,6 +284,14 @@ fn size(text: &str) -> Result<u64, String> {
     match number.parse::<f64>() {
         Ok(number) if number >= 0.0 && number * unit < 9e18 && number.is_finite() => Ok((number * unit) as u64),
         _ => Err("a size is a number with an optional k, M, G or T".into()),
+    }
+}
+
+/// A size above zero, for each second.
+fn speed(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("a rate is at least 1 byte a second".into()),
+        speed => Ok(speed),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::cli::{self, Args};
-use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Method, Request, Verify};
+use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Limits, Method, Request, Verify};
 use crate::job::Credentials;
 use crate::report;
 use crate::schedule;
@@ -186,6 +186,7 @@ fn request(args: Args) -> anyhow::Result<Request> {
         method: if args.head { Method::Head } else { Method::Get },
         max_redirs: args.max_redirs,
         connect_timeout: args.connect_timeout,
+        pace: Limits { total: args.limit_rate, per_host: args.limit_rate_per_host },
     })
 }
 

@@ -192,7 +192,7 @@ impl Driver {
             self.report.note(&note);
         }
         while let Some(done) = self.engine.finished() {
-            let Done { job, body, result, stats, started } = done;
+            let Done { job, body, result, stats, started, .. } = done;
             match (result, body) {
                 (Ok(()), Some(body)) => self.landing.push_back(Landing { job, body, stats, started }),
                 (Ok(()), None) => self.fail(job, None, Failure::local("no body"), stats, started)?,
@@ -282,7 +282,7 @@ impl Driver {
             }
         }
         if heard == Shutdown::Stopping && self.shutdown < Shutdown::Stopping {
-            self.engine.cancel();
+            self.engine.cancel(self.now);
             for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
                 self.sink.abandon(body, None);
                 self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;

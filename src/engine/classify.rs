@@ -2,6 +2,7 @@
 
 use curl::multi::Easy2Handle;
 use curl_sys::CURLcode;
+use rustix::io::Errno;
 
 use super::ffi;
 use super::transfer::Transfer;
@@ -51,6 +52,9 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> F
 
 fn classify(facts: Facts<'_>) -> Failure {
     use ErrorClass::*;
+    if lacks_local_means(&facts) {
+        return Failure::new(Local, code_number(facts.code), text(facts)).passing();
+    }
     let broken = if facts.received > 0 { Partial } else { Protocol };
     let class = match facts.code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => Dns,
@@ -89,6 +93,18 @@ fn classify(facts: Facts<'_>) -> Failure {
         _ => broken,
     };
     Failure::new(class, code_number(facts.code), text(facts))
+}
+
+/// Whether this machine ran out of something that comes back when other transfers end: ports, descriptors, buffers,
+/// threads for the resolver.
+fn lacks_local_means(facts: &Facts<'_>) -> bool {
+    let lacking = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    let lacks = || lacking.iter().any(|errno| i64::from(errno.raw_os_error()) == facts.os_errno);
+    match facts.code {
+        curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_SEND_ERROR | curl_sys::CURLE_RECV_ERROR => lacks(),
+        curl_sys::CURLE_COULDNT_RESOLVE_HOST => facts.message.contains("thread failed to start"),
+        _ => false,
+    }
 }
 
 /// `CURLE_SSL_CONNECT_ERROR` is a refusal (versions, certificates, alerts) or a connection that broke off; only the
@@ -138,6 +154,9 @@ mod tests {
         for (facts, class, persistence) in [
             (Facts { code: 6, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 7, ..connecting }, Connect, Persistence::Passing),
+            (Facts { code: 7, os_errno: 111, ..connecting }, Connect, Persistence::Passing),
+            (Facts { code: 7, os_errno: 99, ..connecting }, Local, Persistence::Passing),
+            (Facts { code: 55, os_errno: 105, ..CONNECTED }, Local, Persistence::Passing),
             (Facts { code: 28, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 28, ..connecting }, Connect, Persistence::Passing),
             (Facts { code: 28, ..shaking }, Tls, Persistence::Passing),

@@ -36,9 +36,9 @@ impl Pulse {
         self.started
     }
 
-    /// `progress` is a number that changes with every movement; `connected` says whether silence counts.
-    pub fn beat(&mut self, progress: u64, connected: bool, now: Instant) {
-        if progress != self.seen || !connected {
+    /// `progress` is a number that changes with every movement; `counts` says whether silence counts.
+    pub fn beat(&mut self, progress: u64, counts: bool, now: Instant) {
+        if progress != self.seen || !counts {
             (self.seen, self.moved) = (progress, now);
         }
     }

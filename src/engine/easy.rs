@@ -10,12 +10,16 @@ use curl::easy::{Auth, Easy2, HttpVersion, IpResolve, List};
 
 use super::coding;
 use super::ffi;
+use super::pace::Limits;
 use super::transfer::Transfer;
 use crate::job::{Credentials, Job};
 
 /// Receive buffer, shared by all transfers of a multi handle. With 16 KiB, the default, large bodies take several times
 /// the CPU; from 512 KiB to 1 MiB a tenth is still gained, beyond it one transfer's turn gets noticeably long.
 const BUFFER_SIZE: usize = 1024 * 1024;
+
+/// Addresses older than this are thrown away when the cache is pruned.
+const NAMES_LAST: Duration = Duration::from_secs(60);
 
 /// How requests are made; the same for all transfers.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct Options {
     pub max_redirs: u32,
     /// Limit for name lookup, connection and TLS handshake together.
     pub connect_timeout: Duration,
+    /// Bandwidth.
+    pub pace: Limits,
 }
 
 /// Certificate checks.
@@ -103,7 +109,23 @@ pub struct Attempt<'a> {
     pub job: &'a Job,
     /// Wait for a stream on a connection that is being made, rather than open another.
     pub pipewait: bool,
+    /// What libcurl does about addresses it knows.
+    pub names: Names,
 }
+
+/// Use of libcurl's cache of addresses. Its own expiry goes through the whole cache at every lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Addresses do not age.
+    Keep,
+    /// This host's are looked up again.
+    Renew,
+    /// The same, and old ones of all hosts are thrown away: once in a while, so that the cache does not grow for ever.
+    Prune,
+}
+
+/// Receive buffer where a bandwidth limit holds: what libcurl has read counts only when it is handed on.
+const SLOW_BUFFER_SIZE: usize = 16 * 1024;
 
 /// An easy handle for one attempt, ready to be added.
 pub fn configure(
@@ -120,7 +142,15 @@ pub fn configure(
     ffi::refuse_username_in_url(&mut easy)?;
     easy.url(&attempt.job.request_url)?;
     easy.useragent(&options.user_agent)?;
-    easy.buffer_size(BUFFER_SIZE)?;
+    match options.pace.lowest() {
+        None => easy.buffer_size(BUFFER_SIZE)?,
+        Some(rate) => {
+            easy.buffer_size(SLOW_BUFFER_SIZE)?;
+            // A quarter of a second in the kernel, which takes twice the number.
+            let ahead = usize::try_from(rate / 8).unwrap_or(usize::MAX).clamp(16 * 1024, 4 * 1024 * 1024);
+            easy.get_mut().set_receive_buffer(ahead);
+        }
+    }
     easy.connect_timeout(options.connect_timeout)?;
     easy.follow_location(true)?;
     easy.max_redirections(options.max_redirs)?;
@@ -157,10 +187,30 @@ pub fn configure(
     if !options.headers.is_empty() {
         easy.http_headers(list(&options.headers)?)?;
     }
-    if !options.resolve.is_empty() {
-        easy.resolve(list(&options.resolve)?)?;
-    }
+    names(options, attempt, &mut easy)?;
     Ok(easy)
+}
+
+fn names(options: &Options, attempt: &Attempt<'_>, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+    match attempt.names {
+        Names::Keep | Names::Renew => ffi::names_do_not_age(easy)?,
+        Names::Prune => easy.dns_cache_timeout(NAMES_LAST)?,
+    }
+    let mut entries = List::new();
+    let host = &attempt.job.host;
+    // An IPv6 address is no name, and its colons would be misread.
+    let renew = attempt.names != Names::Keep && !host.name.starts_with('[');
+    if renew {
+        // First: what --resolve gives stays.
+        entries.append(&format!("-{}:{}", host.name, host.port))?;
+    }
+    for entry in &options.resolve {
+        entries.append(entry)?;
+    }
+    if renew || !options.resolve.is_empty() {
+        easy.resolve(entries)?;
+    }
+    Ok(())
 }
 
 fn tls(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {

@@ -145,6 +145,11 @@ pub fn set_token<H>(easy: &mut Easy2<H>, token: usize) -> Result<(), curl::Error
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_PRIVATE, token as *const c_void) })
 }
 
+/// Addresses in libcurl's cache never age (`CURLOPT_DNS_CACHE_TIMEOUT` of -1).
+pub fn names_do_not_age<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    set_long(easy, curl_sys::CURLOPT_DNS_CACHE_TIMEOUT, -1)
+}
+
 /// A redirect that names a user ends the transfer (`CURLOPT_DISALLOW_USERNAME_IN_URL`).
 pub fn refuse_username_in_url<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
     set_long(easy, DISALLOW_USERNAME_IN_URL, 1)

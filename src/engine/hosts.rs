@@ -5,11 +5,15 @@
 //! `CURLOPT_PIPEWAIT` alone does not do: libcurl releases its waiters one at a time.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use crate::job::Host;
 
 /// Hosts remembered at once; past it everything is forgotten and learned again.
 const REMEMBERED: usize = 65_536;
+
+/// For so long a name's addresses are taken for good, as in libcurl; then the next transfer looks it up again.
+const ADDRESSES_LAST: Duration = Duration::from_secs(60);
 
 /// Per host: what is known, and who waits to know it.
 pub struct Hosts<W> {
@@ -19,12 +23,20 @@ pub struct Hosts<W> {
 
 enum State<W> {
     /// A first transfer is on its way; these wait for it.
-    New {
-        waiting: Vec<W>,
-    },
-    Reached {
-        multiplexes: Option<bool>,
-    },
+    New { waiting: Vec<W> },
+    /// A connection stood, at that time.
+    Reached { at: Instant, multiplexes: Option<bool> },
+}
+
+/// The answer to a transfer that wants to start.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission<W> {
+    /// The first to its host in a while: it goes ahead, and has the name looked up anew.
+    First(W),
+    /// Like others before it.
+    Next(W),
+    /// Kept until [`Hosts::reached`].
+    Kept,
 }
 
 impl<W> Hosts<W> {
@@ -33,39 +45,48 @@ impl<W> Hosts<W> {
         Hosts { hosts: HashMap::new(), waiting: 0 }
     }
 
-    /// Gives `transfer` back when it may start now: it is the first to its host, or the host was reached before.
-    /// Otherwise it is kept until [`Hosts::reached`].
-    pub fn admit(&mut self, host: &Host, transfer: W) -> Option<W> {
-        if let Some(state) = self.hosts.get_mut(host) {
-            return match state {
-                State::New { waiting } => {
-                    waiting.push(transfer);
-                    self.waiting += 1;
-                    None
-                }
-                State::Reached { .. } => Some(transfer),
-            };
+    /// Whether `transfer` may start now.
+    pub fn admit(&mut self, host: &Host, transfer: W, now: Instant) -> Admission<W> {
+        let lasts = |at: &Instant| now.saturating_duration_since(*at) < ADDRESSES_LAST;
+        match self.hosts.get_mut(host) {
+            Some(State::New { waiting }) => {
+                waiting.push(transfer);
+                self.waiting += 1;
+                return Admission::Kept;
+            }
+            Some(State::Reached { at, .. }) if lasts(at) => return Admission::Next(transfer),
+            _ => {}
         }
         if self.hosts.len() >= REMEMBERED {
             self.hosts.retain(|_, state| matches!(state, State::New { .. }));
         }
         self.hosts.insert(host.clone(), State::New { waiting: Vec::new() });
-        Some(transfer)
+        Admission::First(transfer)
     }
 
-    /// The first transfer's connection stands, or it ended: whoever waited may start.
-    pub fn reached(&mut self, host: &Host) -> Vec<W> {
+    /// The first transfer's connection stands: whoever waited may start.
+    pub fn reached(&mut self, host: &Host, now: Instant) -> Vec<W> {
         let Some(state @ State::New { .. }) = self.hosts.get_mut(host) else { return Vec::new() };
-        let State::New { waiting } = std::mem::replace(state, State::Reached { multiplexes: None }) else {
+        let State::New { waiting } = std::mem::replace(state, State::Reached { at: now, multiplexes: None }) else {
             return Vec::new();
         };
         self.waiting -= waiting.len();
         waiting
     }
 
+    /// The first transfer ended without a connection: whoever waited is given back, and the host is new again.
+    pub fn missed(&mut self, host: &Host) -> Vec<W> {
+        if !matches!(self.hosts.get(host), Some(State::New { .. })) {
+            return Vec::new();
+        }
+        let Some(State::New { waiting }) = self.hosts.remove(host) else { return Vec::new() };
+        self.waiting -= waiting.len();
+        waiting
+    }
+
     /// A response told the version.
     pub fn learned(&mut self, host: &Host, multiplexes: bool) {
-        if let Some(State::Reached { multiplexes: known }) = self.hosts.get_mut(host) {
+        if let Some(State::Reached { multiplexes: known, .. }) = self.hosts.get_mut(host) {
             *known = Some(multiplexes);
         }
     }
@@ -73,7 +94,7 @@ impl<W> Hosts<W> {
     /// Whether a new transfer should rather wait for a stream than open a connection: unless the host is known not
     /// to multiplex.
     pub fn may_multiplex(&self, host: &Host) -> bool {
-        !matches!(self.hosts.get(host), Some(State::Reached { multiplexes: Some(false) }))
+        !matches!(self.hosts.get(host), Some(State::Reached { multiplexes: Some(false), .. }))
     }
 
     /// Transfers that wait for a first one.
@@ -106,24 +127,52 @@ mod tests {
 
     #[test]
     fn one_transfer_goes_ahead_to_a_new_host_and_the_others_follow() {
+        let now = Instant::now();
         let mut hosts = Hosts::new();
-        assert_eq!(hosts.admit(&host("a"), 1), Some(1));
-        assert_eq!(hosts.admit(&host("a"), 2), None);
-        assert_eq!(hosts.admit(&host("b"), 3), Some(3), "other hosts are not held");
-        assert_eq!(hosts.admit(&host("a"), 4), None);
+        assert_eq!(hosts.admit(&host("a"), 1, now), Admission::First(1));
+        assert_eq!(hosts.admit(&host("a"), 2, now), Admission::Kept);
+        assert_eq!(hosts.admit(&host("b"), 3, now), Admission::First(3), "other hosts are not held");
+        assert_eq!(hosts.admit(&host("a"), 4, now), Admission::Kept);
         assert_eq!(hosts.waiting(), 2);
-        assert_eq!(hosts.reached(&host("a")), [2, 4]);
-        assert_eq!(hosts.admit(&host("a"), 5), Some(5));
-        assert_eq!(hosts.reached(&host("a")), [] as [i32; 0]);
+        assert_eq!(hosts.reached(&host("a"), now), [2, 4]);
+        assert_eq!(hosts.admit(&host("a"), 5, now), Admission::Next(5));
+        assert_eq!(hosts.reached(&host("a"), now), [] as [i32; 0]);
         assert_eq!(hosts.waiting(), 0);
     }
 
     #[test]
+    fn a_host_that_was_missed_is_new_again() {
+        let now = Instant::now();
+        let mut hosts = Hosts::new();
+        hosts.admit(&host("a"), 1, now);
+        hosts.admit(&host("a"), 2, now);
+        assert_eq!(hosts.missed(&host("a")), [2]);
+        assert_eq!(hosts.waiting(), 0);
+        assert_eq!(hosts.admit(&host("a"), 2, now), Admission::First(2));
+        hosts.reached(&host("a"), now);
+        assert_eq!(hosts.missed(&host("a")), [] as [i32; 0]);
+        assert_eq!(hosts.admit(&host("a"), 3, now), Admission::Next(3), "one failure does not undo a host");
+    }
+
+    #[test]
+    fn addresses_are_looked_up_again_after_a_while() {
+        let start = Instant::now();
+        let mut hosts = Hosts::new();
+        hosts.admit(&host("a"), 1, start);
+        hosts.reached(&host("a"), start);
+        let (before, after) = (start + ADDRESSES_LAST / 2, start + ADDRESSES_LAST);
+        assert_eq!(hosts.admit(&host("a"), 2, before), Admission::Next(2));
+        assert_eq!(hosts.admit(&host("a"), 3, after), Admission::First(3));
+        assert_eq!(hosts.admit(&host("a"), 4, after), Admission::Kept);
+    }
+
+    #[test]
     fn a_host_is_taken_to_multiplex_until_it_shows_that_it_does_not() {
+        let now = Instant::now();
         let mut hosts = Hosts::<()>::new();
         assert!(hosts.may_multiplex(&host("a")));
-        hosts.admit(&host("a"), ());
-        hosts.reached(&host("a"));
+        hosts.admit(&host("a"), (), now);
+        hosts.reached(&host("a"), now);
         assert!(hosts.may_multiplex(&host("a")));
         hosts.learned(&host("a"), false);
         assert!(!hosts.may_multiplex(&host("a")));
@@ -133,20 +182,22 @@ mod tests {
 
     #[test]
     fn what_waits_can_be_taken_back() {
+        let now = Instant::now();
         let mut hosts = Hosts::new();
-        hosts.admit(&host("a"), 1);
-        hosts.admit(&host("a"), 2);
+        hosts.admit(&host("a"), 1, now);
+        hosts.admit(&host("a"), 2, now);
         assert_eq!(hosts.take_waiting(), [2]);
-        assert_eq!(hosts.admit(&host("a"), 3), Some(3));
+        assert_eq!(hosts.admit(&host("a"), 3, now), Admission::First(3));
     }
 
     #[test]
     fn memory_of_hosts_is_bounded() {
+        let now = Instant::now();
         let mut hosts = Hosts::new();
         for number in 0..REMEMBERED * 2 + 1 {
             let host = host(&number.to_string());
-            hosts.admit(&host, ());
-            hosts.reached(&host);
+            hosts.admit(&host, (), now);
+            hosts.reached(&host, now);
         }
         assert!(hosts.hosts.len() <= REMEMBERED);
     }

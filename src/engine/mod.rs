@@ -10,7 +10,9 @@ mod deadlines;
 mod easy;
 mod ffi;
 mod hosts;
+mod pace;
 mod probe;
+mod response;
 mod selector;
 mod stats;
 mod timer;
@@ -29,20 +31,25 @@ use curl::multi::{Easy2Handle, Events};
 
 pub use deadlines::Deadlines;
 pub use easy::{Coding, Family, Http, Method, Options as Request, Verify};
+pub use pace::Limits;
 pub use probe::high_descriptors_work;
 pub use version::{check as check_version, describe as describe_version};
 pub use waiter::{Turn, Wake};
 
 use self::deadlines::Pulse;
-use self::easy::Attempt;
+use self::easy::{Attempt, Names};
 use self::ffi::{Callbacks, EventMulti, Watch};
-use self::hosts::Hosts;
+use self::hosts::{Admission, Hosts};
+use self::pace::Pace;
 use self::selector::Selector;
 use self::timer::Timer;
 use self::transfer::{Expect, Tidings, Transfer};
 use self::waiter::{Ready, Waiter};
 use crate::job::{ErrorClass, Failure, Host, Job, Stats};
 use crate::sink::Body;
+
+/// One first transfer to a host out of so many has libcurl's cache of addresses pruned.
+const PRUNE_EVERY: u64 = 1024;
 
 /// How transfers are run.
 #[derive(Debug, Clone)]
@@ -76,6 +83,8 @@ pub struct Done {
     pub result: Result<(), Failure>,
     /// What libcurl measured; `None` when nothing was sent.
     pub stats: Option<Stats>,
+    /// How long the last response asked to keep away (Retry-After).
+    pub retry_after: Option<Duration>,
     /// When the attempt began.
     pub started: Instant,
 }
@@ -132,6 +141,7 @@ pub struct Engine {
     ready: Vec<Ready>,
     tidings: Rc<Tidings>,
     hosts: Hosts<Waiting>,
+    pace: Pace,
     finished: VecDeque<Done>,
     notes: Vec<String>,
     /// libcurl's own sockets that epoll refused; served at each sweep.
@@ -139,6 +149,8 @@ pub struct Engine {
     next_token: usize,
     sweep: Option<Instant>,
     actions: u64,
+    /// First transfers to a host so far.
+    first_transfers: u64,
 }
 
 impl Engine {
@@ -146,6 +158,7 @@ impl Engine {
     pub fn new(options: Options, now: Instant) -> anyhow::Result<Engine> {
         let waiter = Waiter::new()?;
         let reactor = Rc::new(Reactor { selector: Selector::new(waiter.registry()?), timer: Timer::new(now) });
+        let pace = Pace::new(options.request.pace, now);
         Ok(Engine {
             multi: multi(&options, &reactor)?,
             options,
@@ -155,6 +168,7 @@ impl Engine {
             ready: Vec::new(),
             tidings: Rc::default(),
             hosts: Hosts::new(),
+            pace,
             finished: VecDeque::new(),
             notes: Vec::new(),
             unwatched: Vec::new(),
@@ -162,14 +176,21 @@ impl Engine {
             next_token: 1,
             sweep: None,
             actions: 0,
+            first_transfers: 0,
         })
     }
 
     /// Starts an attempt. It always comes back through [`Engine::finished`], also when it could not start.
     pub fn start(&mut self, job: Job, body: Body, now: Instant) {
         let host = job.host.clone();
-        if let Some(waiting) = self.hosts.admit(&host, Waiting { job, body }) {
-            self.begin(waiting, now);
+        match self.hosts.admit(&host, Waiting { job, body }, now) {
+            Admission::First(waiting) => {
+                self.first_transfers += 1;
+                let prune = self.first_transfers % PRUNE_EVERY == 0;
+                self.begin(waiting, if prune { Names::Prune } else { Names::Renew }, now);
+            }
+            Admission::Next(waiting) => self.begin(waiting, Names::Keep, now),
+            Admission::Kept => {}
         }
     }
 
@@ -204,14 +225,21 @@ impl Engine {
     }
 
     /// Ends every transfer now; each comes back with a failure of class `cancelled`.
-    pub fn cancel(&mut self) {
+    pub fn cancel(&mut self, now: Instant) {
         for waiting in self.hosts.take_waiting() {
             let Waiting { job, body } = waiting;
             let started = job.accepted;
-            self.finished.push_back(Done { job, body: Some(body), result: Err(cancelled()), stats: None, started });
+            self.finished.push_back(Done {
+                job,
+                body: Some(body),
+                result: Err(cancelled()),
+                stats: None,
+                retry_after: None,
+                started,
+            });
         }
         for entry in std::mem::take(&mut self.running).into_values() {
-            self.end(entry, Err(cancelled()));
+            self.end(entry, Err(cancelled()), now);
         }
     }
 
@@ -222,7 +250,7 @@ impl Engine {
 
     /// Lets transfers move until something happened or `deadline` came. `now` is the clock of the turn that ends.
     pub fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> anyhow::Result<Turn> {
-        let next = [deadline, self.reactor.timer.deadline(), self.sweep].into_iter().flatten().min();
+        let next = [deadline, self.reactor.timer.deadline(), self.sweep, self.pace.due()].into_iter().flatten().min();
         let timeout = match self.finished.is_empty() {
             true => next.map(|at| at.saturating_duration_since(now)),
             false => Some(Duration::ZERO),
@@ -239,6 +267,7 @@ impl Engine {
             self.start_over(&error, now)?;
         }
         self.serve_connected(now);
+        self.serve_paused(now);
         self.collect(now);
         self.drop_unwatched(now);
         if self.sweep.is_some_and(|at| at <= now) {
@@ -284,7 +313,7 @@ impl Engine {
     }
 
     /// Makes the handle and adds it.
-    fn begin(&mut self, waiting: Waiting, now: Instant) {
+    fn begin(&mut self, waiting: Waiting, names: Names, now: Instant) {
         let Waiting { job, body } = waiting;
         let token = self.next_token;
         self.next_token += 1;
@@ -293,8 +322,9 @@ impl Engine {
             (Method::Get, Coding::AsSent) => Expect::AsSent,
             (Method::Get, Coding::Decoded) => Expect::Decoded,
         };
-        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, body);
-        let attempt = Attempt { job: &job, pipewait: job.host.tls && self.hosts.may_multiplex(&job.host) };
+        let meter = self.pace.meter(&job.host, now);
+        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, meter, body);
+        let attempt = Attempt { job: &job, pipewait: job.host.tls && self.hosts.may_multiplex(&job.host), names };
         let added = easy::configure(&self.options.request, &attempt, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
             .and_then(|easy| {
@@ -308,25 +338,53 @@ impl Engine {
                 }
             }
             Err(failure) => {
-                self.release(&job.host.clone(), now);
-                self.finished.push_back(Done { job, body: None, result: Err(failure), stats: None, started: now });
+                self.missed(&job.host.clone(), &failure, now);
+                let result = Err(failure);
+                self.finished.push_back(Done { job, body: None, result, stats: None, retry_after: None, started: now });
             }
         }
     }
 
-    /// Starts what waited for the first transfer to `host`.
-    fn release(&mut self, host: &Host, now: Instant) {
-        for waiting in self.hosts.reached(host) {
-            self.begin(waiting, now);
+    /// A first transfer to `host` ended with `failure`. Where its name could not be resolved that is the answer for
+    /// all who waited for it; otherwise each tries for itself. Nobody waits when the connection stood before.
+    fn missed(&mut self, host: &Host, failure: &Failure, now: Instant) {
+        for waiting in self.hosts.missed(host) {
+            if failure.class != ErrorClass::Dns {
+                self.begin(waiting, Names::Keep, now);
+                continue;
+            }
+            let Waiting { job, body } = waiting;
+            let (body, result) = (Some(body), Err(failure.clone()));
+            self.finished.push_back(Done { job, body, result, stats: None, retry_after: None, started: now });
         }
     }
 
     /// First connections that came to stand let the other transfers to their hosts go.
     fn serve_connected(&mut self, now: Instant) {
         for token in self.tidings.connected.take() {
+            let Some(host) = self.running.get(&token).map(|entry| entry.job.host.clone()) else { continue };
+            for waiting in self.hosts.reached(&host, now) {
+                self.begin(waiting, Names::Keep, now);
+            }
+        }
+    }
+
+    /// Transfers that were too fast wait, and go on when the limits allow.
+    fn serve_paused(&mut self, now: Instant) {
+        for token in self.tidings.paused.take() {
             if let Some(entry) = self.running.get(&token) {
-                let host = entry.job.host.clone();
-                self.release(&host, now);
+                self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
+            }
+        }
+        while let Some(token) = self.pace.resume(now) {
+            if let Some(entry) = self.running.get(&token) {
+                // Brings bytes at once, which may pause it again. An error ends the transfer, and is told then.
+                let _ = entry.handle.unpause_write();
+            }
+            for token in self.tidings.paused.take() {
+                if let Some(entry) = self.running.get(&token) {
+                    self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
+                }
             }
         }
     }
@@ -347,27 +405,30 @@ impl Engine {
                     classify::failure(error.code(), error.extra_description().unwrap_or_default(), &entry.handle)
                 })
             });
-            self.give_back(entry, body, result);
-            let Some(done) = self.finished.back() else { continue };
-            let (host, version) = (done.job.host.clone(), done.stats.as_ref().and_then(stats::multiplexes));
-            self.release(&host, now);
-            if let Some(multiplexes) = version {
-                self.hosts.learned(&host, multiplexes);
-            }
+            self.give_back(entry, body, result, now);
         }
     }
 
     /// Ends a transfer that libcurl has not ended.
-    fn end(&mut self, mut entry: Entry, result: Result<(), Failure>) {
+    fn end(&mut self, mut entry: Entry, result: Result<(), Failure>, now: Instant) {
         let (body, _) = entry.handle.get_mut().finish(false);
-        self.give_back(entry, body, result);
+        self.give_back(entry, body, result, now);
     }
 
-    fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>) {
-        let stats = Some(stats::read(&mut entry.handle));
+    fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>, now: Instant) {
+        let stats = stats::read(&mut entry.handle);
+        let retry_after = entry.handle.get_ref().retry_after();
+        self.pace.forget(entry.handle.get_ref().token());
         let Entry { handle, job, pulse } = entry;
         drop(handle); // removes it from the multi handle
-        self.finished.push_back(Done { job, body, result, stats, started: pulse.started() });
+        if let Err(failure) = &result {
+            self.missed(&job.host, failure, now);
+        }
+        if let Some(multiplexes) = stats::multiplexes(&stats) {
+            self.hosts.learned(&job.host, multiplexes);
+        }
+        let (stats, started) = (Some(stats), pulse.started());
+        self.finished.push_back(Done { job, body, result, stats, retry_after, started });
     }
 
     /// A socket that cannot be watched fails the one transfer it belongs to.
@@ -376,9 +437,7 @@ impl Engine {
             match self.running.remove(&unwatched.token) {
                 Some(entry) => {
                     let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).passing();
-                    let host = entry.job.host.clone();
-                    self.end(entry, Err(failure));
-                    self.release(&host, now);
+                    self.end(entry, Err(failure), now);
                 }
                 None => self.unwatched.push(unwatched.fd),
             }
@@ -394,14 +453,13 @@ impl Engine {
         let mut late = Vec::new();
         for (token, entry) in &mut self.running {
             let transfer = entry.handle.get_ref();
-            entry.pulse.beat(transfer.progress(), transfer.is_connected(), now);
+            let silence_counts = transfer.is_connected() && !transfer.is_paused();
+            entry.pulse.beat(transfer.progress(), silence_counts, now);
             late.extend(self.options.deadlines.late(&entry.pulse, transfer.received(), now).map(|why| (*token, why)));
         }
         for (token, failure) in late {
             if let Some(entry) = self.running.remove(&token) {
-                let host = entry.job.host.clone();
-                self.end(entry, Err(failure));
-                self.release(&host, now);
+                self.end(entry, Err(failure), now);
             }
         }
         self.sweep = (!self.running.is_empty()).then(|| now + self.options.deadlines.interval());
@@ -414,7 +472,7 @@ impl Engine {
         let waiting = self.hosts.take_waiting();
         for entry in std::mem::take(&mut self.running).into_values() {
             let failure = Failure::local(format!("libcurl's multi handle failed: {error}")).passing();
-            self.end(entry, Err(failure));
+            self.end(entry, Err(failure), now);
         }
         self.multi = multi(&self.options, &self.reactor)?;
         self.reactor.selector.clear();

@@ -8,12 +8,15 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use curl::easy::{Handler, WriteError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::coding::Decoder;
 use super::ffi;
+use super::pace::Meter;
+use super::response::Response;
 use crate::job::{ErrorClass, Failure};
 use crate::sink::{Body, Head};
 
@@ -28,6 +31,8 @@ const REDIRECT_BODY_MAX: u64 = 1024 * 1024;
 pub struct Tidings {
     /// Tokens of transfers whose connection came to stand since the last turn.
     pub connected: RefCell<Vec<usize>>,
+    /// Tokens of transfers that paused, since they came faster than the limits allow.
+    pub paused: RefCell<Vec<usize>>,
     /// Body bytes received by all transfers so far.
     pub received: Cell<u64>,
 }
@@ -48,6 +53,11 @@ pub struct Transfer {
     token: usize,
     tidings: Rc<Tidings>,
     expect: Expect,
+    meter: Meter,
+    /// Waits for [`Meter`].
+    paused: bool,
+    /// Set when limits hold: the kernel shall not take many seconds' worth ahead.
+    receive_buffer: Option<usize>,
     /// The last response's head so far.
     response: Response,
     /// Responses with a final status seen so far, redirects included.
@@ -64,27 +74,16 @@ pub struct Transfer {
     socket_error: Option<io::Error>,
 }
 
-/// The head of a response.
-#[derive(Debug, Default)]
-struct Response {
-    status: u32,
-    /// The blank line after the head came.
-    complete: bool,
-    length: Option<u64>,
-    chunked: bool,
-    /// Content-Encoding, lower case; empty for none.
-    coding: String,
-    last_modified: Option<i64>,
-    location: bool,
-}
-
 impl Transfer {
     /// An attempt that hands its bytes to `body`.
-    pub fn new(token: usize, tidings: Rc<Tidings>, expect: Expect, body: Body) -> Self {
+    pub fn new(token: usize, tidings: Rc<Tidings>, expect: Expect, meter: Meter, body: Body) -> Self {
         Transfer {
             token,
             tidings,
             expect,
+            meter,
+            paused: false,
+            receive_buffer: None,
             response: Response::default(),
             responses: 0,
             received: 0,
@@ -102,9 +101,34 @@ impl Transfer {
         self.received.wrapping_add(self.responses).wrapping_add(u64::from(self.connected.get()))
     }
 
+    /// Its number in the multi handle.
+    pub fn token(&self) -> usize {
+        self.token
+    }
+
     /// Whether the request went out.
     pub fn is_connected(&self) -> bool {
         self.connected.get()
+    }
+
+    /// Whether the transfer waits for the limits.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// What the transfer must ask before it takes bytes.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Sockets opened from now on take at most so many bytes ahead.
+    pub fn set_receive_buffer(&mut self, bytes: usize) {
+        self.receive_buffer = Some(bytes);
+    }
+
+    /// How long the last response asked to keep away.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.response.retry_after()
     }
 
     /// Body bytes received.
@@ -124,7 +148,7 @@ impl Transfer {
 
     /// Whether the last response was a redirect that names a target.
     pub fn was_redirected(&self) -> bool {
-        (300..400).contains(&self.response.status) && self.response.location && self.response.complete
+        self.response.is_redirect()
     }
 
     /// Why no socket could be opened, when that is what happened.
@@ -195,64 +219,6 @@ fn over() -> Failure {
     Failure::local("the transfer is over")
 }
 
-impl Response {
-    /// Reads one header line, a status line included. Anything that is not understood is ignored.
-    fn read(&mut self, line: &[u8]) {
-        let line = line.trim_ascii_end();
-        if line.starts_with(b"HTTP/") {
-            let code = line.splitn(3, |byte| *byte == b' ').nth(1).unwrap_or_default();
-            let status = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok()).unwrap_or(0);
-            *self = Response { status, ..Response::default() };
-            return;
-        }
-        if self.complete {
-            return; // a trailer
-        }
-        if line.is_empty() {
-            self.complete = true;
-            return;
-        }
-        let mut parts = line.splitn(2, |byte| *byte == b':');
-        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
-        let value = value.trim_ascii();
-        let text = || std::str::from_utf8(value).ok();
-        match name {
-            name if name.eq_ignore_ascii_case(b"content-length") => {
-                self.length = text().and_then(|length| length.parse().ok());
-            }
-            name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.chunked = true,
-            name if name.eq_ignore_ascii_case(b"content-encoding") => {
-                self.coding = String::from_utf8_lossy(value).to_ascii_lowercase();
-            }
-            name if name.eq_ignore_ascii_case(b"last-modified") => {
-                self.last_modified = text()
-                    .and_then(|date| httpdate::parse_http_date(date).ok())
-                    .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-                    .and_then(|since| i64::try_from(since.as_secs()).ok());
-            }
-            name if name.eq_ignore_ascii_case(b"location") => self.location = !value.is_empty(),
-            _ => {}
-        }
-    }
-
-    /// The body's length as sent, where it is known before the end.
-    fn declared(&self) -> Option<u64> {
-        self.length.filter(|_| !self.chunked)
-    }
-
-    /// Whether this response's body is what was asked for.
-    fn accept(&self) -> Result<(), Failure> {
-        match self.status {
-            // libcurl takes what came for the head when the connection is closed inside it.
-            _ if !self.complete => Err(Failure::new(ErrorClass::Protocol, 8, "the head of the response breaks off")),
-            206 => Err(Failure::new(ErrorClass::Range, 33, "the server sent a part that was not asked for (206)")),
-            200..=299 => Ok(()),
-            0..=199 => Err(Failure::new(ErrorClass::Protocol, 8, "no final response")),
-            status => Err(Failure::new(ErrorClass::Http, 22, format!("the server answered {status}"))),
-        }
-    }
-}
-
 impl Handler for Transfer {
     fn header(&mut self, line: &[u8]) -> bool {
         let complete = self.response.complete;
@@ -272,6 +238,12 @@ impl Handler for Transfer {
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         let count = data.len() as u64;
+        self.paused = !self.meter.take(count);
+        if self.paused {
+            // libcurl keeps the bytes and brings them again.
+            self.tidings.paused.borrow_mut().push(self.token);
+            return Err(WriteError::Pause);
+        }
         self.received += count;
         self.tidings.received.set(self.tidings.received.get().wrapping_add(count));
         if self.failure.is_none()
@@ -298,7 +270,13 @@ impl Handler for Transfer {
         let family = AddressFamily::from_raw(family as u16);
         let protocol = std::num::NonZeroU32::new(protocol as u32).map(rustix::net::Protocol::from_raw);
         match rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol) {
-            Ok(socket) => Some(socket.into_raw_fd()),
+            Ok(socket) => {
+                if let Some(bytes) = self.receive_buffer {
+                    // Before connecting, which fixes the window. Without it the limit is less even, not wrong.
+                    let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, bytes);
+                }
+                Some(socket.into_raw_fd())
+            }
             Err(errno) => {
                 self.socket_error = Some(errno.into());
                 None
@@ -313,82 +291,6 @@ impl ffi::Prereq for Transfer {
     fn connected(&self) {
         if !self.connected.replace(true) {
             self.tidings.connected.borrow_mut().push(self.token);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn response(lines: &[&str]) -> Response {
-        let mut response = Response::default();
-        for line in lines {
-            response.read(line.as_bytes());
-        }
-        response
-    }
-
-    #[test]
-    fn a_status_line_begins_a_new_head() {
-        let last =
-            response(&["HTTP/1.1 302 Found\r\n", "Location: /x\r\n", "Content-Length: 9\r\n", "HTTP/2 200 \r\n"]);
-        assert_eq!((last.status, last.length, last.location), (200, None, false));
-    }
-
-    #[test]
-    fn lengths_are_read_only_where_they_hold() {
-        for (header, declared) in [
-            ("Content-Length: 12", Some(12)),
-            ("content-length:12", Some(12)),
-            ("Content-Length: -1", None),
-            ("Content-Length: 1e3", None),
-            ("Content-Length: 99999999999999999999999", None),
-            ("Content-Type: 5", None),
-        ] {
-            assert_eq!(response(&["HTTP/1.1 200 OK", header]).declared(), declared, "{header}");
-        }
-        let chunked = response(&["HTTP/1.1 200 OK", "Content-Length: 5", "Transfer-Encoding: chunked"]);
-        assert_eq!(chunked.declared(), None);
-    }
-
-    #[test]
-    fn only_whole_successful_responses_are_accepted() {
-        for (status, class) in [
-            ("200", None),
-            ("204", None),
-            ("206", Some(ErrorClass::Range)),
-            ("304", Some(ErrorClass::Http)),
-            ("301", Some(ErrorClass::Http)),
-            ("404", Some(ErrorClass::Http)),
-            ("503", Some(ErrorClass::Http)),
-            ("999", Some(ErrorClass::Http)),
-            ("99", Some(ErrorClass::Protocol)),
-            ("abc", Some(ErrorClass::Protocol)),
-        ] {
-            let verdict = response(&[&format!("HTTP/1.1 {status} reason"), "\r\n"]).accept();
-            assert_eq!(verdict.err().map(|failure| failure.class), class, "{status}");
-        }
-        let broken = response(&["HTTP/1.1 200 OK", "Content-Le"]).accept();
-        assert_eq!(broken.err().map(|failure| failure.class), Some(ErrorClass::Protocol));
-    }
-
-    #[test]
-    fn trailers_change_nothing() {
-        let head = ["HTTP/1.1 200 OK", "Content-Length: 5", "\r\n", "Content-Length: 9", "Content-Encoding: gzip"];
-        let response = response(&head);
-        assert_eq!((response.declared(), response.coding.as_str()), (Some(5), ""));
-    }
-
-    #[test]
-    fn dates_that_cannot_be_a_file_time_are_ignored() {
-        for (date, seconds) in [
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Thu, 01 Jan 1901 00:00:00 GMT", None),
-            ("yesterday", None),
-        ] {
-            let head = response(&["HTTP/1.1 200 OK", &format!("Last-Modified: {date}")]);
-            assert_eq!(head.last_modified, seconds, "{date}");
         }
     }
 }

@@ -1,0 +1,230 @@
+//! The head of a response, read line by line from libcurl's header callback.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::job::{ErrorClass, Failure};
+
+/// A Retry-After beyond this is nonsense and counts as this: ten years.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The head of a response so far.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// Status; 0 before the first status line, or when it cannot be read.
+    pub status: u32,
+    /// The blank line after the head came.
+    pub complete: bool,
+    /// Content-Encoding, lower case; empty for none.
+    pub coding: String,
+    /// Last-Modified, in seconds since 1970.
+    pub last_modified: Option<i64>,
+    length: Option<u64>,
+    chunked: bool,
+    location: bool,
+    date: Option<SystemTime>,
+    retry_after: Option<RetryAfter>,
+}
+
+/// Retry-After as it was sent (RFC 9110, section 10.2.3).
+#[derive(Debug, Clone, Copy)]
+enum RetryAfter {
+    Delay(Duration),
+    Date(SystemTime),
+}
+
+impl Response {
+    /// Reads one header line, a status line included. Anything that is not understood is ignored.
+    pub fn read(&mut self, line: &[u8]) {
+        let line = line.trim_ascii_end();
+        if line.starts_with(b"HTTP/") {
+            let code = line.splitn(3, |byte| *byte == b' ').nth(1).unwrap_or_default();
+            let status = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok()).unwrap_or(0);
+            *self = Response { status, ..Response::default() };
+            return;
+        }
+        if self.complete {
+            return; // a trailer
+        }
+        if line.is_empty() {
+            self.complete = true;
+            return;
+        }
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+            self.field(&name.to_ascii_lowercase(), value.trim_ascii());
+        }
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        let text = std::str::from_utf8(value).unwrap_or_default();
+        match name {
+            b"content-length" => self.length = text.parse().ok(),
+            b"transfer-encoding" => self.chunked = true,
+            b"content-encoding" => self.coding = String::from_utf8_lossy(value).to_ascii_lowercase(),
+            b"last-modified" => self.last_modified = date(text).and_then(seconds_since_1970),
+            b"location" => self.location = !value.is_empty(),
+            b"date" => self.date = date(text),
+            b"retry-after" => self.retry_after = retry_after(text),
+            _ => {}
+        }
+    }
+
+    /// The body's length as sent, where it is known before the end.
+    pub fn declared(&self) -> Option<u64> {
+        self.length.filter(|_| !self.chunked)
+    }
+
+    /// Whether this is a whole head that leads elsewhere.
+    pub fn is_redirect(&self) -> bool {
+        (300..400).contains(&self.status) && self.location && self.complete
+    }
+
+    /// How long to keep away, as the server asks. A date counts from the response's own `Date`, so that a clock that
+    /// is wrong on either side does not matter; one in the past is zero.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let after = match self.retry_after? {
+            RetryAfter::Delay(delay) => delay,
+            RetryAfter::Date(then) => {
+                let now = self.date.unwrap_or_else(SystemTime::now);
+                then.duration_since(now).unwrap_or_default()
+            }
+        };
+        Some(after.min(LONGEST_RETRY_AFTER))
+    }
+
+    /// Whether this response's body is what was asked for.
+    pub fn accept(&self) -> Result<(), Failure> {
+        match self.status {
+            // libcurl takes what came for the head when the connection is closed inside it.
+            _ if !self.complete => Err(Failure::new(ErrorClass::Protocol, 8, "the head of the response breaks off")),
+            206 => Err(Failure::new(ErrorClass::Range, 33, "the server sent a part that was not asked for (206)")),
+            200..=299 => Ok(()),
+            0..=199 => Err(Failure::new(ErrorClass::Protocol, 8, "no final response")),
+            status => Err(Failure::new(ErrorClass::Http, 22, format!("the server answered {status}"))),
+        }
+    }
+}
+
+/// An HTTP-date in any of its three forms.
+fn date(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text).ok()
+}
+
+fn seconds_since_1970(time: SystemTime) -> Option<i64> {
+    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// Seconds, or a date; eight digits are seconds too.
+fn retry_after(text: &str) -> Option<RetryAfter> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return date(text).map(RetryAfter::Date);
+    }
+    // More digits than fit are a very long time.
+    Some(RetryAfter::Delay(Duration::from_secs(text.parse().unwrap_or(u64::MAX))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(lines: &[&str]) -> Response {
+        let mut response = Response::default();
+        for line in lines {
+            response.read(line.as_bytes());
+        }
+        response
+    }
+
+    #[test]
+    fn a_status_line_begins_a_new_head() {
+        let last =
+            response(&["HTTP/1.1 302 Found\r\n", "Location: /x\r\n", "Content-Length: 9\r\n", "HTTP/2 200 \r\n"]);
+        assert_eq!((last.status, last.length, last.location), (200, None, false));
+    }
+
+    #[test]
+    fn lengths_are_read_only_where_they_hold() {
+        for (header, declared) in [
+            ("Content-Length: 12", Some(12)),
+            ("content-length:12", Some(12)),
+            ("Content-Length: -1", None),
+            ("Content-Length: 1e3", None),
+            ("Content-Length: 99999999999999999999999", None),
+            ("Content-Type: 5", None),
+        ] {
+            assert_eq!(response(&["HTTP/1.1 200 OK", header]).declared(), declared, "{header}");
+        }
+        let chunked = response(&["HTTP/1.1 200 OK", "Content-Length: 5", "Transfer-Encoding: chunked"]);
+        assert_eq!(chunked.declared(), None);
+    }
+
+    #[test]
+    fn only_whole_successful_responses_are_accepted() {
+        for (status, class) in [
+            ("200", None),
+            ("204", None),
+            ("206", Some(ErrorClass::Range)),
+            ("304", Some(ErrorClass::Http)),
+            ("301", Some(ErrorClass::Http)),
+            ("404", Some(ErrorClass::Http)),
+            ("503", Some(ErrorClass::Http)),
+            ("999", Some(ErrorClass::Http)),
+            ("99", Some(ErrorClass::Protocol)),
+            ("abc", Some(ErrorClass::Protocol)),
+        ] {
+            let verdict = response(&[&format!("HTTP/1.1 {status} reason"), "\r\n"]).accept();
+            assert_eq!(verdict.err().map(|failure| failure.class), class, "{status}");
+        }
+        let broken = response(&["HTTP/1.1 200 OK", "Content-Le"]).accept();
+        assert_eq!(broken.err().map(|failure| failure.class), Some(ErrorClass::Protocol));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_servers_own_clock() {
+        let noon = "Date: Sun, 06 Nov 1994 12:00:00 GMT";
+        for (lines, seconds) in [
+            (&["Retry-After: 3"][..], Some(3)),
+            (&["Retry-After: 0"], Some(0)),
+            (&["retry-after:  120 "], Some(120)),
+            (&["Retry-After: 19941106"], Some(19_941_106)),
+            (&["Retry-After: 99999999999999999999999999"], Some(LONGEST_RETRY_AFTER.as_secs())),
+            (&["Retry-After: Sun, 06 Nov 1994 12:00:05 GMT", noon], Some(5)),
+            (&[noon, "Retry-After: Sun, 06 Nov 1994 12:00:05 GMT"], Some(5)),
+            (&[noon, "Retry-After: Sun, 06 Nov 1994 11:00:00 GMT"], Some(0)),
+            (&["Retry-After: Sun, 06 Nov 1994 11:00:00 GMT"], Some(0)),
+            (&["Retry-After: -5"], None),
+            (&["Retry-After: soon"], None),
+            (&["Retry-After:"], None),
+            (&[noon], None),
+        ] {
+            let mut response = response(&["HTTP/1.1 503 Busy"]);
+            lines.iter().for_each(|line| response.read(line.as_bytes()));
+            assert_eq!(response.retry_after().map(|after| after.as_secs()), seconds, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_after_of_an_earlier_response_does_not_count() {
+        let last = response(&["HTTP/1.1 503 Busy", "Retry-After: 9", "", "HTTP/1.1 200 OK", ""]);
+        assert_eq!(last.retry_after(), None);
+    }
+
+    #[test]
+    fn trailers_change_nothing() {
+        let head = ["HTTP/1.1 200 OK", "Content-Length: 5", "\r\n", "Content-Length: 9", "Content-Encoding: gzip"];
+        let response = response(&head);
+        assert_eq!((response.declared(), response.coding.as_str()), (Some(5), ""));
+    }
+
+    #[test]
+    fn dates_that_cannot_be_a_file_time_are_ignored() {
+        for (date, seconds) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Thu, 01 Jan 1901 00:00:00 GMT", None),
+            ("yesterday", None),
+        ] {
+            let head = response(&["HTTP/1.1 200 OK", &format!("Last-Modified: {date}")]);
+            assert_eq!(head.last_modified, seconds, "{date}");
+        }
+    }
+}
