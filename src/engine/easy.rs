@@ -111,6 +111,17 @@ pub struct Attempt<'a> {
     pub pipewait: bool,
     /// What libcurl does about addresses it knows.
     pub names: Names,
+    /// What becomes of the connection afterwards.
+    pub connection: Connection,
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// It is kept for the next transfer.
+    Keep,
+    /// It is closed: nobody is likely to want it, and to find room for it libcurl would look at all the others.
+    Close,
 }
 
 /// Use of libcurl's cache of addresses. Its own expiry goes through the whole cache at every lookup.
@@ -159,6 +170,9 @@ pub fn configure(
         Http::Negotiated => easy.http_version(HttpVersion::V2TLS)?,
         Http::Http11 => easy.http_version(HttpVersion::V11)?,
         Http::Http2 => easy.http_version(HttpVersion::V2)?,
+    }
+    if attempt.connection == Connection::Close {
+        easy.forbid_reuse(true)?;
     }
     if attempt.pipewait {
         easy.pipewait(true)?;

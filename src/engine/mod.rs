@@ -17,6 +17,7 @@ mod selector;
 mod stats;
 mod timer;
 mod transfer;
+mod turn;
 mod version;
 mod waiter;
 
@@ -27,7 +28,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use curl::multi::{Easy2Handle, Events};
+use curl::multi::Easy2Handle;
 
 pub use deadlines::Deadlines;
 pub use easy::{Coding, Family, Http, Method, Options as Request, Verify};
@@ -37,7 +38,7 @@ pub use version::{check as check_version, describe as describe_version};
 pub use waiter::{Turn, Wake};
 
 use self::deadlines::Pulse;
-use self::easy::{Attempt, Names};
+use self::easy::{Attempt, Connection, Names};
 use self::ffi::{Callbacks, EventMulti, Watch};
 use self::hosts::{Admission, Hosts};
 use self::pace::Pace;
@@ -50,6 +51,10 @@ use crate::sink::Body;
 
 /// One first transfer to a host out of so many has libcurl's cache of addresses pruned.
 const PRUNE_EVERY: u64 = 1024;
+
+/// With so many transfers running, the connection of the first one to yet another host is not kept: there are more
+/// hosts than connections, and each idle one costs a walk over all of them.
+const CROWDED: usize = 512;
 
 /// How transfers are run.
 #[derive(Debug, Clone)]
@@ -186,10 +191,11 @@ impl Engine {
         match self.hosts.admit(&host, Waiting { job, body }, now) {
             Admission::First(waiting) => {
                 self.first_transfers += 1;
-                let prune = self.first_transfers % PRUNE_EVERY == 0;
-                self.begin(waiting, if prune { Names::Prune } else { Names::Renew }, now);
+                let names = if self.first_transfers % PRUNE_EVERY == 0 { Names::Prune } else { Names::Renew };
+                let crowded = self.running.len() >= CROWDED;
+                self.begin(waiting, names, if crowded { Connection::Close } else { Connection::Keep }, now);
             }
-            Admission::Next(waiting) => self.begin(waiting, Names::Keep, now),
+            Admission::Next(waiting) => self.begin(waiting, Names::Keep, Connection::Keep, now),
             Admission::Kept => {}
         }
     }
@@ -261,59 +267,8 @@ impl Engine {
         Ok(turn)
     }
 
-    /// Everything libcurl has to be told in one turn, and everything it has to tell.
-    fn turn(&mut self, now: Instant) -> anyhow::Result<()> {
-        if let Err(error) = self.drive() {
-            self.start_over(&error, now)?;
-        }
-        self.serve_connected(now);
-        self.serve_paused(now);
-        self.collect(now);
-        self.drop_unwatched(now);
-        if self.sweep.is_some_and(|at| at <= now) {
-            self.check_deadlines(now);
-        }
-        Ok(())
-    }
-
-    /// Socket events first, then the timer.
-    fn drive(&mut self) -> Result<(), curl::MultiError> {
-        let mut ready = std::mem::take(&mut self.ready);
-        let driven = ready.drain(..).try_for_each(|ready| {
-            if !self.reactor.selector.contains(ready.fd) {
-                return Ok(()); // closed by an earlier event of this turn
-            }
-            let mut events = Events::new();
-            events.input(ready.input).output(ready.output).error(ready.error);
-            self.action(|multi| multi.action(ready.fd, &events))?;
-            self.reactor.selector.rearm(ready.fd);
-            Ok(())
-        });
-        self.ready = ready;
-        driven?;
-        if self.reactor.timer.expired() {
-            self.action(|multi| multi.timeout())?;
-        }
-        Ok(())
-    }
-
-    fn action(
-        &mut self,
-        action: impl FnOnce(&EventMulti<Reactor>) -> Result<u32, curl::MultiError>,
-    ) -> Result<(), curl::MultiError> {
-        self.actions += 1;
-        if self.options.fault == Some(Fault::Action(self.actions)) {
-            return Err(curl::MultiError::new(curl_sys::CURLM_INTERNAL_ERROR));
-        }
-        match action(&self.multi) {
-            // Said by old libraries for a socket they just closed.
-            Err(error) if error.code() == curl_sys::CURLM_BAD_SOCKET => Ok(()),
-            done => done.map(drop),
-        }
-    }
-
     /// Makes the handle and adds it.
-    fn begin(&mut self, waiting: Waiting, names: Names, now: Instant) {
+    fn begin(&mut self, waiting: Waiting, names: Names, connection: Connection, now: Instant) {
         let Waiting { job, body } = waiting;
         let token = self.next_token;
         self.next_token += 1;
@@ -324,7 +279,8 @@ impl Engine {
         };
         let meter = self.pace.meter(&job.host, now);
         let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, meter, body);
-        let attempt = Attempt { job: &job, pipewait: job.host.tls && self.hosts.may_multiplex(&job.host), names };
+        let attempt =
+            Attempt { job: &job, pipewait: job.host.tls && self.hosts.may_multiplex(&job.host), names, connection };
         let added = easy::configure(&self.options.request, &attempt, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
             .and_then(|easy| {
@@ -350,62 +306,12 @@ impl Engine {
     fn missed(&mut self, host: &Host, failure: &Failure, now: Instant) {
         for waiting in self.hosts.missed(host) {
             if failure.class != ErrorClass::Dns {
-                self.begin(waiting, Names::Keep, now);
+                self.begin(waiting, Names::Keep, Connection::Keep, now);
                 continue;
             }
             let Waiting { job, body } = waiting;
             let (body, result) = (Some(body), Err(failure.clone()));
             self.finished.push_back(Done { job, body, result, stats: None, retry_after: None, started: now });
-        }
-    }
-
-    /// First connections that came to stand let the other transfers to their hosts go.
-    fn serve_connected(&mut self, now: Instant) {
-        for token in self.tidings.connected.take() {
-            let Some(host) = self.running.get(&token).map(|entry| entry.job.host.clone()) else { continue };
-            for waiting in self.hosts.reached(&host, now) {
-                self.begin(waiting, Names::Keep, now);
-            }
-        }
-    }
-
-    /// Transfers that were too fast wait, and go on when the limits allow.
-    fn serve_paused(&mut self, now: Instant) {
-        for token in self.tidings.paused.take() {
-            if let Some(entry) = self.running.get(&token) {
-                self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
-            }
-        }
-        while let Some(token) = self.pace.resume(now) {
-            if let Some(entry) = self.running.get(&token) {
-                // Brings bytes at once, which may pause it again. An error ends the transfer, and is told then.
-                let _ = entry.handle.unpause_write();
-            }
-            for token in self.tidings.paused.take() {
-                if let Some(entry) = self.running.get(&token) {
-                    self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
-                }
-            }
-        }
-    }
-
-    /// Reads every message: a shrinking number of running transfers does not say which one ended.
-    fn collect(&mut self, now: Instant) {
-        let mut ended = Vec::new();
-        self.multi.messages(|message| {
-            let Ok(token) = message.token() else { return };
-            let Some(entry) = self.running.get(&token) else { return };
-            ended.extend(message.result_for2(&entry.handle).map(|result| (token, result)));
-        });
-        for (token, result) in ended {
-            let Some(mut entry) = self.running.remove(&token) else { continue };
-            let (body, verdict) = entry.handle.get_mut().finish(result.is_ok());
-            let result = verdict.and_then(|()| {
-                result.map_err(|error| {
-                    classify::failure(error.code(), error.extra_description().unwrap_or_default(), &entry.handle)
-                })
-            });
-            self.give_back(entry, body, result, now);
         }
     }
 
@@ -429,60 +335,6 @@ impl Engine {
         }
         let (stats, started) = (Some(stats), pulse.started());
         self.finished.push_back(Done { job, body, result, stats, retry_after, started });
-    }
-
-    /// A socket that cannot be watched fails the one transfer it belongs to.
-    fn drop_unwatched(&mut self, now: Instant) {
-        for unwatched in self.reactor.selector.unwatched() {
-            match self.running.remove(&unwatched.token) {
-                Some(entry) => {
-                    let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).passing();
-                    self.end(entry, Err(failure), now);
-                }
-                None => self.unwatched.push(unwatched.fd),
-            }
-        }
-    }
-
-    /// Ends what is late, and serves what epoll cannot.
-    fn check_deadlines(&mut self, now: Instant) {
-        for fd in std::mem::take(&mut self.unwatched) {
-            // An error here is seen again by the next action.
-            let _ = self.multi.action(fd, &Events::new());
-        }
-        let mut late = Vec::new();
-        for (token, entry) in &mut self.running {
-            let transfer = entry.handle.get_ref();
-            let silence_counts = transfer.is_connected() && !transfer.is_paused();
-            entry.pulse.beat(transfer.progress(), silence_counts, now);
-            late.extend(self.options.deadlines.late(&entry.pulse, transfer.received(), now).map(|why| (*token, why)));
-        }
-        for (token, failure) in late {
-            if let Some(entry) = self.running.remove(&token) {
-                self.end(entry, Err(failure), now);
-            }
-        }
-        self.sweep = (!self.running.is_empty()).then(|| now + self.options.deadlines.interval());
-    }
-
-    /// After an error from libcurl the state of every transfer is uncertain: a new multi handle, and every running
-    /// job goes back as a failed attempt.
-    fn start_over(&mut self, error: &curl::MultiError, now: Instant) -> anyhow::Result<()> {
-        let count = self.running.len();
-        let waiting = self.hosts.take_waiting();
-        for entry in std::mem::take(&mut self.running).into_values() {
-            let failure = Failure::local(format!("libcurl's multi handle failed: {error}")).passing();
-            self.end(entry, Err(failure), now);
-        }
-        self.multi = multi(&self.options, &self.reactor)?;
-        self.reactor.selector.clear();
-        self.reactor.timer.set(None);
-        self.unwatched.clear();
-        for waiting in waiting {
-            self.start(waiting.job, waiting.body, now);
-        }
-        self.notes.push(format!("libcurl failed ({error}): {count} running transfers are tried again"));
-        Ok(())
     }
 }
 
