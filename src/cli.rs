@@ -73,9 +73,24 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Output")]
     pub max_filesize: Option<u64>,
 
-    /// Transfers at once
-    #[arg(short = 'j', long, value_name = "N", default_value = "50", value_parser = jobs, help_heading = "How many")]
-    pub jobs: usize,
+    /// Transfers at once, or auto [default: 50]
+    ///
+    /// With auto the number is found while running, for each host and in all: more while that brings something, fewer
+    /// when servers refuse, slow down or time out.
+    #[arg(short = 'j', long, value_name = "N", value_parser = jobs, help_heading = "How many")]
+    pub jobs: Option<Jobs>,
+
+    /// Transfers of one host at once [default: 8, with -j the same as that]
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "How many")]
+    pub per_host: Option<usize>,
+
+    /// Starts per time, such as 30/s, 100/m or 5/h, of all hosts together
+    #[arg(long, value_name = "N/UNIT", value_parser = rate, help_heading = "How many")]
+    pub rate: Option<Duration>,
+
+    /// Starts per time of each host
+    #[arg(long, value_name = "N/UNIT", value_parser = rate, help_heading = "How many")]
+    pub rate_per_host: Option<Duration>,
 
     /// Bytes a second, for all transfers together (suffixes k, M, G: times 1024)
     #[arg(long, value_name = "RATE", value_parser = speed, help_heading = "How many")]
@@ -96,6 +111,14 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Trying")]
     pub retry_delay: Option<Duration>,
 
+    /// No attempt starts later than this after a URL's first
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = seconds, help_heading = "Trying")]
+    pub retry_max_time: Duration,
+
+    /// Longest pause that a server may ask for; for more, its URLs fail in this run
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, help_heading = "Trying")]
+    pub retry_after_max: Duration,
+
     /// Limit for name lookup, connection and TLS handshake
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = limit, help_heading = "Trying")]
     pub connect_timeout: Duration,
@@ -107,6 +130,14 @@ pub struct Args {
     /// Limit for one attempt
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = limit, help_heading = "Trying")]
     pub max_time: Option<Duration>,
+
+    /// Stop when more than N, or N% of the URLs (from the hundredth on), have failed
+    #[arg(long, value_name = "N|N%", value_parser = failures, conflicts_with = "fail_early", help_heading = "Trying")]
+    pub max_failures: Option<Failures>,
+
+    /// Stop at the first failure
+    #[arg(long, help_heading = "Trying")]
+    pub fail_early: bool,
 
     /// Add a request header, "Name: value"; "Name:" removes one
     #[arg(short = 'H', long = "header", value_name = "HEADER", action = ArgAction::Append, help_heading = "Request")]
@@ -199,6 +230,24 @@ pub struct Args {
     /// Print the manual page or a completion script
     #[arg(long, value_name = "WHAT", value_enum, hide = true, exclusive = true)]
     pub generate: Option<Generate>,
+}
+
+/// `--jobs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jobs {
+    /// So many.
+    Fixed(usize),
+    /// As many as bring something.
+    Auto,
+}
+
+/// `--max-failures`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Failures {
+    /// So many URLs.
+    Count(u64),
+    /// So many in a hundred.
+    Percent(f64),
 }
 
 /// `--if-exists`.
@@ -313,10 +362,47 @@ fn limit(text: &str) -> Result<Duration, String> {
 }
 
 /// 1 to 65535, curl's bound.
-fn jobs(text: &str) -> Result<usize, String> {
+fn count(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
-        Ok(jobs @ 1..=65_535) => Ok(jobs),
+        Ok(count @ 1..=65_535) => Ok(count),
         _ => Err("the number of transfers is from 1 to 65535".into()),
+    }
+}
+
+fn jobs(text: &str) -> Result<Jobs, String> {
+    match text {
+        "auto" => Ok(Jobs::Auto),
+        _ => count(text).map(Jobs::Fixed).map_err(|why| format!("{why}, or auto")),
+    }
+}
+
+/// `N/s`, `N/m`, `N/h`, as the time between two starts.
+fn rate(text: &str) -> Result<Duration, String> {
+    let wrong = || "a rate is a number per unit of time, such as 30/s, 100/m or 5/h".to_owned();
+    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    // One in a year is the slowest, a million a second the fastest that means something.
+    match seconds / number {
+        interval if (1e-6..=3.2e7).contains(&interval) => Ok(Duration::from_secs_f64(interval)),
+        _ => Err(wrong()),
+    }
+}
+
+/// `N` or `N%`.
+fn failures(text: &str) -> Result<Failures, String> {
+    let wrong = || "a number of URLs, or a percentage such as 5%".to_owned();
+    match text.strip_suffix('%') {
+        None => text.parse().map(Failures::Count).map_err(|_| wrong()),
+        Some(percent) => match percent.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Failures::Percent(percent)),
+            _ => Err(wrong()),
+        },
     }
 }
 
@@ -401,10 +487,51 @@ mod tests {
 
     #[test]
     fn job_counts_are_bounded() {
-        for (text, good) in
-            [("0", false), ("1", true), ("65535", true), ("65536", false), ("1e9", false), ("-5", false)]
-        {
+        for (text, good) in [
+            ("0", false),
+            ("1", true),
+            ("65535", true),
+            ("65536", false),
+            ("1e9", false),
+            ("-5", false),
+            ("auto", true),
+        ] {
             assert_eq!(jobs(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_numbers_per_unit_of_time() {
+        for (text, millis) in [
+            ("1/s", Some(1000)),
+            ("20/s", Some(50)),
+            ("0.5/s", Some(2000)),
+            ("60/m", Some(1000)),
+            ("6/h", Some(600_000)),
+            ("0/s", None),
+            ("-1/s", None),
+            ("1e9/s", None),
+            ("nan/s", None),
+            ("10", None),
+            ("10/d", None),
+            ("/s", None),
+        ] {
+            assert_eq!(rate(text).ok(), millis.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_or_a_share() {
+        for (text, meaning) in [
+            ("0", Some(Failures::Count(0))),
+            ("100", Some(Failures::Count(100))),
+            ("2.5%", Some(Failures::Percent(2.5))),
+            ("101%", None),
+            ("-1", None),
+            ("%", None),
+            ("many", None),
+        ] {
+            assert_eq!(failures(text).ok(), meaning, "{text:?}");
         }
     }
 }

@@ -17,6 +17,16 @@ use crate::source;
 /// Names that a daemon remembers: the most recent ones.
 const DAEMON_NAMES: usize = 1_000_000;
 
+/// Transfers at once without `-j`.
+const DEFAULT_JOBS: usize = 50;
+/// Transfers of one host at once without `-j`.
+const DEFAULT_PER_HOST: usize = 8;
+/// Where `-j auto` stops at the latest.
+const MOST_AUTO_JOBS: usize = 10_000;
+/// How far the list is read ahead while no known host may start: behind 10,000 lines of a slow host the next one is
+/// still seen, in at most 64 MiB.
+const WINDOW: schedule::Window = schedule::Window { jobs: 100_000, bytes: 64 << 20 };
+
 /// The run, ready to be opened.
 pub struct Config {
     /// Where jobs come from.
@@ -66,11 +76,7 @@ impl Config {
                 max_filesize: args.max_filesize,
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
             },
-            schedule: schedule::Options {
-                jobs: args.jobs,
-                retry: schedule::Retry { retries: args.retry, delay: args.retry_delay },
-                seed: fastrand::u64(..),
-            },
+            schedule: schedule(&args),
             report: report::Options {
                 results: if args.json { report::Results::Json } else { report::Results::Human },
                 stream,
@@ -93,7 +99,7 @@ impl Config {
             },
             engine: engine::Options {
                 deadlines: Deadlines { stall: args.stall_timeout, total: args.max_time },
-                jobs: args.jobs,
+                jobs: transfers(&args),
                 fault: fault(),
                 request: request(args)?,
             },
@@ -123,6 +129,44 @@ fn input(given: &OsString) -> source::Input {
     match given.to_str() {
         Some(text) if text.contains("://") => source::Input::Url(text.to_owned()),
         _ => source::Input::Path(PathBuf::from(given)),
+    }
+}
+
+/// Transfers that are wanted at once, or at most.
+fn transfers(args: &Args) -> usize {
+    match args.jobs {
+        None => DEFAULT_JOBS,
+        Some(cli::Jobs::Fixed(jobs)) => jobs,
+        Some(cli::Jobs::Auto) => MOST_AUTO_JOBS,
+    }
+}
+
+fn schedule(args: &Args) -> schedule::Options {
+    let most = transfers(args);
+    // Who names a number means it, for one host too; by default no host is asked for more than a browser would.
+    let per_host = if args.jobs.is_some() { most } else { DEFAULT_PER_HOST };
+    schedule::Options {
+        jobs: match args.jobs {
+            Some(cli::Jobs::Auto) => schedule::Jobs::Auto { most },
+            _ => schedule::Jobs::Fixed(most),
+        },
+        per_host: args.per_host.unwrap_or(per_host),
+        rate: args.rate.map(schedule::Rate::every),
+        rate_per_host: args.rate_per_host.map(schedule::Rate::every),
+        retry: schedule::Retry {
+            retries: args.retry,
+            delay: args.retry_delay,
+            max_time: args.retry_max_time,
+            retry_after_max: args.retry_after_max,
+        },
+        window: WINDOW,
+        budget: match args.max_failures {
+            _ if args.fail_early => schedule::Budget::Count(0),
+            None => schedule::Budget::Unlimited,
+            Some(cli::Failures::Count(most)) => schedule::Budget::Count(most),
+            Some(cli::Failures::Percent(most)) => schedule::Budget::Percent(most),
+        },
+        seed: fastrand::u64(..),
     }
 }
 

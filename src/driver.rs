@@ -18,7 +18,7 @@ use crate::fatal::{Fatal, OrExit};
 use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
 use crate::limits;
 use crate::report::{Active, Lost, Progress, Report};
-use crate::schedule::{Schedule, Verdict};
+use crate::schedule::{self, Attempt, Schedule, Verdict};
 use crate::signals::{self, Shutdown, Signals};
 use crate::sink::{self, Body, Claim, Sink};
 use crate::source::{InUse, Next, Source};
@@ -58,6 +58,8 @@ pub struct Driver {
     summed_up: bool,
     /// When to stop waiting for the reader of standard output.
     give_up: Option<Instant>,
+    /// Why the source broke off; the program ends with it when all that was read is settled.
+    broken: Option<Fatal>,
     now: Instant,
 }
 
@@ -88,7 +90,7 @@ impl Driver {
         engine.watch(Wake::Signal, signals.fd()).map_err(anyhow::Error::new).or_exit(Exit::Local)?;
         Ok(Driver {
             source,
-            schedule: Schedule::new(config.schedule),
+            schedule: Schedule::new(config.schedule, now),
             engine,
             sink,
             report,
@@ -103,15 +105,19 @@ impl Driver {
             next_check: (config.kind == Kind::Daemon).then_some(now),
             summed_up: false,
             give_up: None,
+            broken: None,
             now,
         })
     }
 
     /// Fetches everything, and says how the program ends.
     pub fn run(mut self) -> Result<Exit, Fatal> {
-        match self.turns()? {
-            End::ReaderGone => Ok(Exit::Signal(signals::PIPE)),
-            End::Complete => Ok(self.exit()),
+        let end = self.turns();
+        // What is settled is told, however the run ends; it ended already if this fails too.
+        let flushed = self.report.flush();
+        match (end?, flushed) {
+            (End::ReaderGone, _) => Ok(Exit::Signal(signals::PIPE)),
+            (End::Complete, _) => self.broken.take().map_or_else(|| Ok(self.exit()), Err),
         }
     }
 
@@ -150,9 +156,16 @@ impl Driver {
                 break;
             }
             lines += 1;
-            match self.source.next(self.now)? {
+            let next = match self.source.next(self.now) {
+                Ok(next) => next,
+                Err(error) => {
+                    self.break_off(Fatal { exit: Exit::Usage, error });
+                    break;
+                }
+            };
+            match next {
                 Next::Job(mut job) => match self.sink.claim(&mut job) {
-                    Claim::Fetch => self.schedule.push(job),
+                    Claim::Fetch => self.schedule.push(job, self.now),
                     Claim::Skip(why) => self.tell(job, Outcome::Skipped(why))?,
                     Claim::Refuse(failure) => self.tell(job, Outcome::Failed(failure))?,
                 },
@@ -170,10 +183,15 @@ impl Driver {
                 Next::End => self.ended = true,
             }
         }
-        while self.has_slot() {
-            let Some(job) = self.schedule.next(self.now) else { break };
-            let body = self.sink.body(&job);
-            self.engine.start(job, body, self.now);
+        while self.has_room() {
+            match self.schedule.next(self.now) {
+                schedule::Next::Start(job) => {
+                    let body = self.sink.body(&job);
+                    self.engine.start(job, body, self.now);
+                }
+                schedule::Next::Fail(job, failure) => self.tell(job, Outcome::Failed(failure))?,
+                schedule::Next::Wait => break,
+            }
         }
         Ok(())
     }
@@ -182,8 +200,16 @@ impl Driver {
         self.readable && !self.ended && self.schedule.wants_more() && self.report.backlog() < BACKLOG
     }
 
-    fn has_slot(&self) -> bool {
-        self.engine.in_flight() + self.landing.len() < self.jobs && self.report.backlog() < BACKLOG
+    /// Whether those who read the results keep up.
+    fn has_room(&self) -> bool {
+        self.landing.len() < self.jobs && self.report.backlog() < BACKLOG
+    }
+
+    /// The source cannot be read any further: what was read is fetched all the same.
+    fn break_off(&mut self, fatal: Fatal) {
+        self.ended = true;
+        self.next_check = None;
+        self.broken.get_or_insert(fatal);
     }
 
     /// Everything that ended in this turn: published or tried again, and told.
@@ -191,12 +217,16 @@ impl Driver {
         for note in self.engine.notes() {
             self.report.note(&note);
         }
+        for host in self.engine.connected() {
+            self.schedule.connected(&host, self.now);
+        }
         while let Some(done) = self.engine.finished() {
-            let Done { job, body, result, stats, started, .. } = done;
-            match (result, body) {
-                (Ok(()), Some(body)) => self.landing.push_back(Landing { job, body, stats, started }),
-                (Ok(()), None) => self.fail(job, None, Failure::local("no body"), stats, started)?,
-                (Err(failure), body) => self.fail(job, body, failure, stats, started)?,
+            self.take_back(done)?;
+        }
+        for note in self.schedule.take_notes() {
+            match note.level {
+                schedule::Level::Always => self.report.note(&note.text),
+                schedule::Level::Verbose => self.report.detail(&note.text),
             }
         }
         while let Some(first) = self.landing.front_mut() {
@@ -207,40 +237,59 @@ impl Driver {
         }
         if let Some(due) = self.next_check.filter(|due| *due <= self.now) {
             self.next_check = Some(due.max(self.now) + CHECK_EVERY);
-            if let Some(note) = self.source.check()? {
-                self.report.note(&note);
-                self.readable = true;
+            match self.source.check() {
+                Ok(None) => {}
+                Ok(Some(note)) => {
+                    self.report.note(&note);
+                    self.readable = true;
+                }
+                Err(error) => self.break_off(Fatal { exit: Exit::Local, error }),
             }
         }
         Ok(())
     }
 
-    /// A failed attempt: tried again later, or settled.
-    fn fail(
-        &mut self,
-        job: Job,
-        body: Option<Body>,
-        failure: Failure,
-        stats: Option<Stats>,
-        started: Instant,
-    ) -> anyhow::Result<()> {
-        if let Some(body) = body {
-            self.sink.abandon(body, Some(&failure));
-        }
-        let status = stats.as_ref().and_then(|stats| stats.http_code);
-        match self.schedule.verdict(&job, &failure, status) {
-            Verdict::Retry(delay) if self.shutdown == Shutdown::Running => {
-                self.schedule.retry(job, delay, self.now);
-                Ok(())
+    /// An attempt is over: a whole body lands, a failure is tried again or settled.
+    fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
+        let Done { job, body, result, stats, retry_after, connected, answered_by, started } = done;
+        let verdict = self.schedule.ended(
+            job,
+            &Attempt {
+                outcome: result.as_ref().copied(),
+                status: stats.as_ref().and_then(|stats| stats.http_code),
+                retry_after,
+                answered_by: answered_by.as_ref(),
+                connected,
+                first_byte: stats.as_ref().and_then(|stats| stats.time_starttransfer).filter(|time| !time.is_zero()),
+                bytes: stats.as_ref().map_or(0, |stats| stats.size_download),
+            },
+            self.now,
+        );
+        let failure = match (result, body) {
+            (Ok(()), Some(body)) => {
+                if let Verdict::Settled(job) = verdict {
+                    self.landing.push_back(Landing { job, body, stats, started });
+                }
+                return Ok(());
             }
-            _ => {
-                let outcome = match failure.class {
-                    ErrorClass::Cancelled => Outcome::Cancelled(Cow::from(failure.message)),
-                    _ => Outcome::Failed(failure),
-                };
-                self.record(job, outcome, stats, Saved::default(), started)
+            (Ok(()), None) => Failure::local("no body"),
+            (Err(failure), body) => {
+                if let Some(body) = body {
+                    self.sink.abandon(body, Some(&failure));
+                }
+                failure
             }
-        }
+        };
+        let (job, failure) = match verdict {
+            Verdict::Kept => return Ok(()),
+            Verdict::Settled(job) => (job, failure),
+            Verdict::Failed(job, failure) => (job, failure),
+        };
+        let outcome = match failure.class {
+            ErrorClass::Cancelled => Outcome::Cancelled(Cow::from(failure.message)),
+            _ => Outcome::Failed(failure),
+        };
+        self.record(job, outcome, stats, Saved::default(), started)
     }
 
     /// Settles a job of which nothing was sent.
@@ -261,28 +310,37 @@ impl Driver {
         started: Instant,
     ) -> anyhow::Result<()> {
         let time_queue = started.saturating_duration_since(job.accepted);
+        if let Some(why) = self.schedule.settled(&outcome) {
+            self.stop(&why)?;
+        }
         self.report.settled(&Settled { job, outcome, stats, saved, time_queue })
+    }
+
+    /// Nothing more is started; what waits is cancelled.
+    fn stop(&mut self, why: &str) -> anyhow::Result<()> {
+        self.ended = true;
+        self.next_check = None;
+        let count = self.schedule.running();
+        let jobs = self.schedule.drain(self.now);
+        self.report.note(&format!("stopping: {why}; {count} running transfers finish"));
+        for job in jobs {
+            self.tell(job, Outcome::Cancelled(Cow::from("stopped before it was started")))?;
+        }
+        Ok(())
     }
 
     /// The first signal stops admission, the second everything.
     fn hear(&mut self) -> anyhow::Result<()> {
         let heard = self.signals.heard();
         if heard >= Shutdown::Draining && self.shutdown < Shutdown::Draining {
-            self.ended = true;
-            for job in self.schedule.drain() {
-                self.tell(job, Outcome::Cancelled(Cow::from("stopped before it was started")))?;
-            }
+            self.stop("interrupted, once more to stop at once")?;
             let unread = self.source.leftover();
             if unread > 0 {
                 self.report.note(&format!("stopping: {unread} lines in the pipe were not taken"));
             }
-            if heard == Shutdown::Draining && self.engine.in_flight() > 0 {
-                let count = self.engine.in_flight();
-                self.report.note(&format!("stopping: {count} running transfers finish; once more to stop at once"));
-            }
         }
         if heard == Shutdown::Stopping && self.shutdown < Shutdown::Stopping {
-            self.engine.cancel(self.now);
+            self.engine.cancel();
             for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
                 self.sink.abandon(body, None);
                 self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;
@@ -309,14 +367,14 @@ impl Driver {
     }
 
     fn is_complete(&self) -> bool {
-        let idle = self.ended && self.schedule.len() == 0 && self.engine.in_flight() == 0;
+        let idle = self.ended && self.schedule.waiting() == 0 && self.engine.in_flight() == 0;
         let told = self.landing.is_empty() && self.report.backlog() == 0;
         (idle && told) || self.give_up.is_some_and(|at| at <= self.now)
     }
 
     fn deadline(&self) -> Option<Instant> {
         let unread = self.unread.then_some(self.now);
-        let retry = self.schedule.deadline().filter(|_| self.has_slot());
+        let retry = self.schedule.deadline().filter(|_| self.has_room());
         [unread, retry, self.report.next_draw(), self.next_check, self.give_up].into_iter().flatten().min()
     }
 
@@ -341,7 +399,7 @@ impl Driver {
             self.now,
             &Progress {
                 in_flight: self.engine.in_flight() + self.landing.len(),
-                waiting: self.schedule.len(),
+                waiting: self.schedule.waiting(),
                 received: self.engine.received(),
                 list_bytes: list.bytes_read,
                 list_total: list.bytes_total,
@@ -355,9 +413,10 @@ impl Driver {
     fn exit(&self) -> Exit {
         let tally = self.report.tally();
         match (self.shutdown, self.kind, self.signals.last()) {
-            (Shutdown::Draining, Kind::Daemon, _) => Exit::Ok,
-            (Shutdown::Draining | Shutdown::Stopping, _, Some(signal)) => Exit::Signal(signal),
+            (Shutdown::Draining | Shutdown::Stopping, Kind::List, Some(signal)) => Exit::Signal(signal),
+            (Shutdown::Stopping, Kind::Daemon, Some(signal)) => Exit::Signal(signal),
             _ if self.sink.disk_full() => Exit::Local,
+            (Shutdown::Draining, Kind::Daemon, _) => Exit::Ok,
             _ if tally.failed() > 0 => Exit::SomeFailed,
             _ => Exit::Ok,
         }
@@ -391,12 +450,17 @@ fn fit_jobs(config: &mut Config) -> anyhow::Result<Vec<String>> {
     let Some(jobs) = limits::fit(wanted, limit, open) else {
         bail!("too few descriptors: {open} of {limit} are in use (ulimit -n)");
     };
-    if jobs < wanted {
+    // With -j auto the number was ours.
+    if jobs < wanted && matches!(config.schedule.jobs, schedule::Jobs::Fixed(_)) {
         notes.push(format!(
             "{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"
         ));
     }
     config.engine.jobs = jobs;
-    config.schedule.jobs = jobs;
+    config.schedule.jobs = match config.schedule.jobs {
+        schedule::Jobs::Fixed(_) => schedule::Jobs::Fixed(jobs),
+        schedule::Jobs::Auto { .. } => schedule::Jobs::Auto { most: jobs },
+    };
+    config.schedule.per_host = config.schedule.per_host.min(jobs);
     Ok(notes)
 }

@@ -37,6 +37,25 @@ pub struct Job {
     pub num_retries: u32,
     /// When the line was accepted.
     pub accepted: Instant,
+    /// What its attempts so far mean for the next one; kept by the schedule.
+    pub tries: Tries,
+}
+
+/// What a job's attempts so far mean for the next one. New jobs have the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// When its first attempt was released.
+    pub first: Option<Instant>,
+    /// When its last attempt was released.
+    pub released: Option<Instant>,
+    /// Of [`Job::num_retries`], those that cost no attempt.
+    pub free: u32,
+    /// Of those, the ones its host asked for: 429, or 503 with Retry-After.
+    pub pauses: u32,
+    /// It was started from its first byte again because what was on disk could not be continued.
+    pub restarted: bool,
+    /// How long it waited while its host was paused; `None`: never.
+    pub host_paused: Option<Duration>,
 }
 
 /// Where a line came from: `list.txt:12`.

@@ -40,7 +40,7 @@ pub use waiter::{Turn, Wake};
 use self::deadlines::Pulse;
 use self::easy::{Attempt, Connection, Names};
 use self::ffi::{Callbacks, EventMulti, Watch};
-use self::hosts::{Admission, Hosts};
+use self::hosts::Hosts;
 use self::pace::Pace;
 use self::selector::Selector;
 use self::timer::Timer;
@@ -49,7 +49,7 @@ use self::waiter::{Ready, Waiter};
 use crate::job::{ErrorClass, Failure, Host, Job, Stats};
 use crate::sink::Body;
 
-/// One first transfer to a host out of so many has libcurl's cache of addresses pruned.
+/// One lookup out of so many has libcurl's cache of addresses pruned.
 const PRUNE_EVERY: u64 = 1024;
 
 /// With so many transfers running, the connection of the first one to yet another host is not kept: there are more
@@ -90,8 +90,20 @@ pub struct Done {
     pub stats: Option<Stats>,
     /// How long the last response asked to keep away (Retry-After).
     pub retry_after: Option<Duration>,
+    /// Whether a request was sent.
+    pub connected: bool,
+    /// Who gave the last response, when redirects led away from the job's host.
+    pub answered_by: Option<Host>,
     /// When the attempt began.
     pub started: Instant,
+}
+
+impl Done {
+    /// An attempt that could not begin.
+    fn unsent(job: Job, failure: Failure, now: Instant) -> Done {
+        let (body, stats, retry_after, answered_by) = (None, None, None, None);
+        Done { job, body, result: Err(failure), stats, retry_after, connected: false, answered_by, started: now }
+    }
 }
 
 /// A running transfer, for progress.
@@ -129,12 +141,6 @@ struct Entry {
     pulse: Pulse,
 }
 
-/// A transfer that waits for the first one to its host.
-struct Waiting {
-    job: Job,
-    body: Body,
-}
-
 /// The transfers and what moves them.
 pub struct Engine {
     options: Options,
@@ -145,7 +151,9 @@ pub struct Engine {
     waiter: Waiter,
     ready: Vec<Ready>,
     tidings: Rc<Tidings>,
-    hosts: Hosts<Waiting>,
+    hosts: Hosts,
+    /// Hosts whose connections came to stand in this turn.
+    connected: Vec<Host>,
     pace: Pace,
     finished: VecDeque<Done>,
     notes: Vec<String>,
@@ -154,8 +162,8 @@ pub struct Engine {
     next_token: usize,
     sweep: Option<Instant>,
     actions: u64,
-    /// First transfers to a host so far.
-    first_transfers: u64,
+    /// Transfers so far that had a name looked up.
+    lookups: u64,
 }
 
 impl Engine {
@@ -172,7 +180,8 @@ impl Engine {
             waiter,
             ready: Vec::new(),
             tidings: Rc::default(),
-            hosts: Hosts::new(),
+            hosts: Hosts::default(),
+            connected: Vec::new(),
             pace,
             finished: VecDeque::new(),
             notes: Vec::new(),
@@ -181,28 +190,58 @@ impl Engine {
             next_token: 1,
             sweep: None,
             actions: 0,
-            first_transfers: 0,
+            lookups: 0,
         })
     }
 
     /// Starts an attempt. It always comes back through [`Engine::finished`], also when it could not start.
     pub fn start(&mut self, job: Job, body: Body, now: Instant) {
-        let host = job.host.clone();
-        match self.hosts.admit(&host, Waiting { job, body }, now) {
-            Admission::First(waiting) => {
-                self.first_transfers += 1;
-                let names = if self.first_transfers % PRUNE_EVERY == 0 { Names::Prune } else { Names::Renew };
-                let crowded = self.running.len() >= CROWDED;
-                self.begin(waiting, names, if crowded { Connection::Close } else { Connection::Keep }, now);
+        let token = self.next_token;
+        self.next_token += 1;
+        let expect = match (self.options.request.method, self.options.request.coding) {
+            (Method::Head, _) => Expect::Nothing,
+            (Method::Get, Coding::AsSent) => Expect::AsSent,
+            (Method::Get, Coding::Decoded) => Expect::Decoded,
+        };
+        let meter = self.pace.meter(&job.host, now);
+        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, meter, body);
+        let attempt = self.attempt(&job, now);
+        let added = easy::configure(&self.options.request, &attempt, token, transfer)
+            .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
+            .and_then(|easy| {
+                self.multi.add2(easy).map_err(|error| Failure::local(format!("add a transfer: {error}")).passing())
+            });
+        match added {
+            Ok(handle) => {
+                self.running.insert(token, Entry { handle, job, pulse: Pulse::new(now) });
+                if self.sweep.is_none() {
+                    self.sweep = Some(now + self.options.deadlines.interval());
+                }
             }
-            Admission::Next(waiting) => self.begin(waiting, Names::Keep, Connection::Keep, now),
-            Admission::Kept => {}
+            Err(failure) => self.finished.push_back(Done::unsent(job, failure, now)),
         }
+    }
+
+    /// How this attempt differs from others.
+    fn attempt<'a>(&mut self, job: &'a Job, now: Instant) -> Attempt<'a> {
+        let pipewait = job.host.tls && self.hosts.may_multiplex(&job.host);
+        if !self.hosts.look_up(&job.host, now) {
+            return Attempt { job, pipewait, names: Names::Keep, connection: Connection::Keep };
+        }
+        self.lookups += 1;
+        let names = if self.lookups.is_multiple_of(PRUNE_EVERY) { Names::Prune } else { Names::Renew };
+        let crowded = self.running.len() >= CROWDED;
+        Attempt { job, pipewait, names, connection: if crowded { Connection::Close } else { Connection::Keep } }
     }
 
     /// Jobs handed over and not yet given back.
     pub fn in_flight(&self) -> usize {
-        self.running.len() + self.hosts.waiting() + self.finished.len()
+        self.running.len() + self.finished.len()
+    }
+
+    /// Hosts to which a connection came to stand since the last call.
+    pub fn connected(&mut self) -> Vec<Host> {
+        std::mem::take(&mut self.connected)
     }
 
     /// Body bytes received so far, by all transfers.
@@ -231,21 +270,9 @@ impl Engine {
     }
 
     /// Ends every transfer now; each comes back with a failure of class `cancelled`.
-    pub fn cancel(&mut self, now: Instant) {
-        for waiting in self.hosts.take_waiting() {
-            let Waiting { job, body } = waiting;
-            let started = job.accepted;
-            self.finished.push_back(Done {
-                job,
-                body: Some(body),
-                result: Err(cancelled()),
-                stats: None,
-                retry_after: None,
-                started,
-            });
-        }
+    pub fn cancel(&mut self) {
         for entry in std::mem::take(&mut self.running).into_values() {
-            self.end(entry, Err(cancelled()), now);
+            self.end(entry, Err(cancelled()));
         }
     }
 
@@ -267,74 +294,27 @@ impl Engine {
         Ok(turn)
     }
 
-    /// Makes the handle and adds it.
-    fn begin(&mut self, waiting: Waiting, names: Names, connection: Connection, now: Instant) {
-        let Waiting { job, body } = waiting;
-        let token = self.next_token;
-        self.next_token += 1;
-        let expect = match (self.options.request.method, self.options.request.coding) {
-            (Method::Head, _) => Expect::Nothing,
-            (Method::Get, Coding::AsSent) => Expect::AsSent,
-            (Method::Get, Coding::Decoded) => Expect::Decoded,
-        };
-        let meter = self.pace.meter(&job.host, now);
-        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, meter, body);
-        let attempt =
-            Attempt { job: &job, pipewait: job.host.tls && self.hosts.may_multiplex(&job.host), names, connection };
-        let added = easy::configure(&self.options.request, &attempt, token, transfer)
-            .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
-            .and_then(|easy| {
-                self.multi.add2(easy).map_err(|error| Failure::local(format!("add a transfer: {error}")).passing())
-            });
-        match added {
-            Ok(handle) => {
-                self.running.insert(token, Entry { handle, job, pulse: Pulse::new(now) });
-                if self.sweep.is_none() {
-                    self.sweep = Some(now + self.options.deadlines.interval());
-                }
-            }
-            Err(failure) => {
-                self.missed(&job.host.clone(), &failure, now);
-                let result = Err(failure);
-                self.finished.push_back(Done { job, body: None, result, stats: None, retry_after: None, started: now });
-            }
-        }
-    }
-
-    /// A first transfer to `host` ended with `failure`. Where its name could not be resolved that is the answer for
-    /// all who waited for it; otherwise each tries for itself. Nobody waits when the connection stood before.
-    fn missed(&mut self, host: &Host, failure: &Failure, now: Instant) {
-        for waiting in self.hosts.missed(host) {
-            if failure.class != ErrorClass::Dns {
-                self.begin(waiting, Names::Keep, Connection::Keep, now);
-                continue;
-            }
-            let Waiting { job, body } = waiting;
-            let (body, result) = (Some(body), Err(failure.clone()));
-            self.finished.push_back(Done { job, body, result, stats: None, retry_after: None, started: now });
-        }
-    }
-
     /// Ends a transfer that libcurl has not ended.
-    fn end(&mut self, mut entry: Entry, result: Result<(), Failure>, now: Instant) {
+    fn end(&mut self, mut entry: Entry, result: Result<(), Failure>) {
         let (body, _) = entry.handle.get_mut().finish(false);
-        self.give_back(entry, body, result, now);
+        self.give_back(entry, body, result);
     }
 
-    fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>, now: Instant) {
+    fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>) {
         let stats = stats::read(&mut entry.handle);
-        let retry_after = entry.handle.get_ref().retry_after();
+        let (retry_after, connected) = (entry.handle.get_ref().retry_after(), entry.handle.get_ref().is_connected());
         self.pace.forget(entry.handle.get_ref().token());
         let Entry { handle, job, pulse } = entry;
         drop(handle); // removes it from the multi handle
-        if let Err(failure) = &result {
-            self.missed(&job.host, failure, now);
+        if matches!(&result, Err(failure) if failure.class == ErrorClass::Dns) {
+            self.hosts.missed(&job.host);
         }
         if let Some(multiplexes) = stats::multiplexes(&stats) {
             self.hosts.learned(&job.host, multiplexes);
         }
+        let answered_by = stats::answered_by(&stats, &job.host);
         let (stats, started) = (Some(stats), pulse.started());
-        self.finished.push_back(Done { job, body, result, stats, retry_after, started });
+        self.finished.push_back(Done { job, body, result, stats, retry_after, connected, answered_by, started });
     }
 }
 

@@ -1,12 +1,13 @@
 //! What libcurl measured, read from a handle whose attempt is over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use curl::multi::Easy2Handle;
 
 use super::ffi::{self, Long, Off};
 use super::transfer::Transfer;
-use crate::job::Stats;
+use crate::job::{Host, Stats};
 
 /// Everything the record tells about an attempt.
 pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
@@ -38,6 +39,16 @@ pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
 /// Whether a transfer's connection carries several at once; `None` when no response told.
 pub fn multiplexes(stats: &Stats) -> Option<bool> {
     stats.http_version.map(|version| version == "2")
+}
+
+/// Who gave the last response, when that was not `host`.
+pub fn answered_by(stats: &Stats, host: &Host) -> Option<Host> {
+    if stats.num_redirects? == 0 {
+        return None;
+    }
+    let url = url::Url::parse(stats.url_effective.as_deref()?).ok()?;
+    let (name, port) = (Arc::from(url.host_str()?), url.port_or_known_default()?);
+    Some(Host { tls: url.scheme() == "https", name, port }).filter(|answered| answered != host)
 }
 
 fn version(number: i64) -> Option<&'static str> {

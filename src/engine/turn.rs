@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use curl::multi::Events;
 
-use super::easy::{Connection, Names};
 use super::ffi::EventMulti;
 use super::{Engine, Fault, Reactor, classify, multi};
 use crate::job::Failure;
@@ -13,12 +12,12 @@ impl Engine {
     /// Everything libcurl has to be told in one turn, and everything it has to tell.
     pub(super) fn turn(&mut self, now: Instant) -> anyhow::Result<()> {
         if let Err(error) = self.drive() {
-            self.start_over(&error, now)?;
+            self.start_over(&error)?;
         }
-        self.serve_connected(now);
+        self.collect_connected();
         self.serve_paused(now);
-        self.collect(now);
-        self.drop_unwatched(now);
+        self.collect();
+        self.drop_unwatched();
         if self.sweep.is_some_and(|at| at <= now) {
             self.check_deadlines(now);
         }
@@ -61,13 +60,10 @@ impl Engine {
         }
     }
 
-    /// First connections that came to stand let the other transfers to their hosts go.
-    fn serve_connected(&mut self, now: Instant) {
+    /// Connections that came to stand are told.
+    fn collect_connected(&mut self) {
         for token in self.tidings.connected.take() {
-            let Some(host) = self.running.get(&token).map(|entry| entry.job.host.clone()) else { continue };
-            for waiting in self.hosts.reached(&host, now) {
-                self.begin(waiting, Names::Keep, Connection::Keep, now);
-            }
+            self.connected.extend(self.running.get(&token).map(|entry| entry.job.host.clone()));
         }
     }
 
@@ -92,7 +88,7 @@ impl Engine {
     }
 
     /// Reads every message: a shrinking number of running transfers does not say which one ended.
-    fn collect(&mut self, now: Instant) {
+    fn collect(&mut self) {
         let mut ended = Vec::new();
         self.multi.messages(|message| {
             let Ok(token) = message.token() else { return };
@@ -107,17 +103,17 @@ impl Engine {
                     classify::failure(error.code(), error.extra_description().unwrap_or_default(), &entry.handle)
                 })
             });
-            self.give_back(entry, body, result, now);
+            self.give_back(entry, body, result);
         }
     }
 
     /// A socket that cannot be watched fails the one transfer it belongs to.
-    fn drop_unwatched(&mut self, now: Instant) {
+    fn drop_unwatched(&mut self) {
         for unwatched in self.reactor.selector.unwatched() {
             match self.running.remove(&unwatched.token) {
                 Some(entry) => {
                     let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).passing();
-                    self.end(entry, Err(failure), now);
+                    self.end(entry, Err(failure));
                 }
                 None => self.unwatched.push(unwatched.fd),
             }
@@ -139,7 +135,7 @@ impl Engine {
         }
         for (token, failure) in late {
             if let Some(entry) = self.running.remove(&token) {
-                self.end(entry, Err(failure), now);
+                self.end(entry, Err(failure));
             }
         }
         self.sweep = (!self.running.is_empty()).then(|| now + self.options.deadlines.interval());
@@ -147,20 +143,16 @@ impl Engine {
 
     /// After an error from libcurl the state of every transfer is uncertain: a new multi handle, and every running
     /// job goes back as a failed attempt.
-    fn start_over(&mut self, error: &curl::MultiError, now: Instant) -> anyhow::Result<()> {
+    fn start_over(&mut self, error: &curl::MultiError) -> anyhow::Result<()> {
         let count = self.running.len();
-        let waiting = self.hosts.take_waiting();
         for entry in std::mem::take(&mut self.running).into_values() {
             let failure = Failure::local(format!("libcurl's multi handle failed: {error}")).passing();
-            self.end(entry, Err(failure), now);
+            self.end(entry, Err(failure));
         }
         self.multi = multi(&self.options, &self.reactor)?;
         self.reactor.selector.clear();
         self.reactor.timer.set(None);
         self.unwatched.clear();
-        for waiting in waiting {
-            self.start(waiting.job, waiting.body, now);
-        }
         self.notes.push(format!("libcurl failed ({error}): {count} running transfers are tried again"));
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::job::{ErrorClass, Failure, Host, Job, Origin, Outcome, Saved, Settled, Stats};
+use crate::job::{ErrorClass, Failure, Host, Job, Origin, Outcome, Saved, Settled, Stats, Tries};
 
 /// Line 12 of `list.txt`: `https://example.com/file.bin`.
 pub fn job() -> Job {
@@ -22,6 +22,7 @@ pub fn job() -> Job {
         destination: Some(PathBuf::from("file.bin")),
         num_retries: 1,
         accepted: Instant::now(),
+        tries: Tries::default(),
     }
 }
 

@@ -218,6 +218,13 @@ impl Report {
         let _ = screen.flush();
     }
 
+    /// Says `message` as [`Report::note`] does to those who asked for more (`-v`).
+    pub fn detail(&mut self, message: &str) {
+        if self.options.verbose > 0 {
+            self.note(message);
+        }
+    }
+
     /// Shows how it stands, when it is time for that.
     pub fn draw(&mut self, now: Instant, progress: &Progress<'_>) {
         self.latest = now;

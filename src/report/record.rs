@@ -78,7 +78,8 @@ struct Record<'a> {
     #[serde(serialize_with = "seconds")]
     time_queue: Option<Duration>,
     /// Seconds for which a pause of its host delayed it; `null` when none did.
-    host_paused: (),
+    #[serde(serialize_with = "seconds")]
+    host_paused: Option<Duration>,
     #[serde(serialize_with = "seconds")]
     time_namelookup: Option<Duration>,
     #[serde(serialize_with = "seconds")]
@@ -147,7 +148,7 @@ impl<'a> Record<'a> {
             remote_port: stats.and_then(|stats| stats.remote_port),
             scheme: stats.and_then(|stats| stats.scheme.as_deref()),
             time_queue: Some(*time_queue),
-            host_paused: (),
+            host_paused: job.tries.host_paused,
             time_namelookup: stats.and_then(|stats| stats.time_namelookup),
             time_connect: stats.and_then(|stats| stats.time_connect),
             time_appconnect: stats.and_then(|stats| stats.time_appconnect),

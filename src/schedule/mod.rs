@@ -1,173 +1,366 @@
 //! What runs when. Pure: no I/O, no clock, no randomness but a seeded one, no libcurl.
 //!
-//! Jobs come in as they are read, leave when they may start, and come back when an attempt failed; the verdict is
-//! settled or tried again later.
+//! Jobs come in as they are read and wait in a queue per host; [`Schedule::next`] lets one start when the run, its host
+//! and the rates allow; [`Schedule::ended`] takes it back with how its attempt ended, and keeps it when it is worth
+//! another. What an end tells about a host changes how that host is treated, and no other:
+//!
+//! - [`queues`]: hosts in turn, those with the fewest running transfers first; [`queue`]: one host's jobs.
+//! - [`retry`]: which failures are tried again, and when.
+//! - [`pause`]: 429 and Retry-After; [`ramp`]: the slow start after it, and hosts that refuse some connections;
+//!   [`pace`]: hosts that limit their rate.
+//! - [`breaker`]: hosts that cannot be reached.
+//! - [`rate`]: starts per time. [`local`]: this machine's own limits. [`auto`]: `-j auto`. [`budget`]: when to give up.
 
+mod auto;
+mod breaker;
+mod budget;
+mod learn;
+mod local;
+mod notes;
+mod options;
+mod pace;
+mod pause;
+mod queue;
+mod queues;
+mod ramp;
+mod rate;
 mod retry;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-pub use retry::{Options as Retry, Verdict};
+pub use budget::Budget;
+pub use notes::{Level, Note};
+pub use options::{Jobs, Options, Window};
+pub use rate::Rate;
+pub use retry::{Attempt, Retry};
 
-use crate::job::{Failure, Job};
+use self::auto::Auto;
+use self::budget::Spent;
+use self::local::Local;
+use self::notes::Notes;
+use self::queue::{Limits, Queue};
+use self::queues::{HostId, Line, Queues};
+use self::rate::Bucket;
+use self::retry::Sign;
+use crate::job::{ErrorClass, Failure, Host, Job, Outcome};
 
-/// What runs when.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Transfers at once.
-    pub jobs: usize,
-    /// Which failures are tried again, and when.
-    pub retry: Retry,
-    /// Seed of the jitter.
-    pub seed: u64,
+/// Transfers that `-j auto` begins with in all, and for each host.
+const AUTO_FIRST: usize = 32;
+const AUTO_FIRST_HOST: usize = 8;
+/// Lines read ahead at least, where few run.
+const AHEAD: usize = 64;
+
+/// What is to be done with a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This job starts. It comes back through [`Schedule::ended`], whatever happens to it.
+    Start(Job),
+    /// This job fails without an attempt: its host is closed or dead. It takes no slot and does not come back.
+    Fail(Job, Failure),
+    /// Nothing may start before [`Schedule::deadline`], or before something ends, connects or is read.
+    Wait,
 }
 
-/// The jobs that are not running.
+/// What becomes of a job whose attempt ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The attempt's outcome is the job's.
+    Settled(Job),
+    /// The job failed, and this says more about it than the attempt's own failure.
+    Failed(Job, Failure),
+    /// It is tried again; the schedule has it.
+    Kept,
+}
+
+/// A paused host, for progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paused<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// The status that paused it.
+    pub status: u32,
+    /// When it goes on.
+    pub until: Instant,
+    /// Its jobs that wait.
+    pub waiting: usize,
+}
+
+/// The jobs that are not running, and what is known about their hosts.
 pub struct Schedule {
     options: Options,
-    ready: VecDeque<Job>,
-    /// By time, then in the order in which they came.
-    delayed: BTreeMap<(Instant, u64), Job>,
+    queues: Queues,
+    /// Transfers that run, and of those the attempts to unreachable hosts.
+    running: usize,
+    probing: usize,
+    bucket: Bucket,
+    local: Local,
+    auto: Option<Auto>,
+    spent: Spent,
+    notes: Notes,
+    /// Nothing may start before, whatever the hosts say.
+    held: Option<Instant>,
+    is_draining: bool,
+    is_window_told: bool,
+    is_shortage_told: bool,
     sequence: u64,
     jitter: fastrand::Rng,
 }
 
 impl Schedule {
     /// No jobs yet.
-    pub fn new(options: Options) -> Schedule {
-        let jitter = fastrand::Rng::with_seed(options.seed);
-        Schedule { options, ready: VecDeque::new(), delayed: BTreeMap::new(), sequence: 0, jitter }
+    pub fn new(options: Options, now: Instant) -> Schedule {
+        let auto = match options.jobs {
+            Jobs::Fixed(_) => None,
+            // One slow host's deadlines must not slow the others: only when half of all ran into one.
+            Jobs::Auto { most } => Some(Auto::new(AUTO_FIRST, most, 2, now)),
+        };
+        Schedule {
+            queues: Queues::new(Limits { per_host: options.per_host.max(1), rate: options.rate_per_host }),
+            running: 0,
+            probing: 0,
+            bucket: Bucket::default(),
+            local: Local::default(),
+            auto,
+            spent: Spent::default(),
+            notes: Notes::default(),
+            held: None,
+            is_draining: false,
+            is_window_told: false,
+            is_shortage_told: false,
+            sequence: 0,
+            jitter: fastrand::Rng::with_seed(options.seed),
+            options,
+        }
     }
 
-    /// Whether more jobs should be read: so many are known that no slot waits for the reader, never more than a few
-    /// times the number of slots.
+    /// Whether another line should be read: about as many are known as run; and more, up to the window, while there is
+    /// a slot that no known host may use, or fewer hosts are known than there are slots, because the next line may
+    /// bring another host.
     pub fn wants_more(&self) -> bool {
-        self.ready.len() < self.options.jobs && self.delayed.len() < self.options.jobs.saturating_mul(4)
+        let (known, limit) = (self.queues.totals(), self.jobs_limit());
+        if self.is_draining || !self.has_room() {
+            return false;
+        }
+        if known.ready < limit.max(AHEAD) {
+            return true;
+        }
+        self.held.is_none() && (known.startable < limit.saturating_sub(self.running) || known.hosts < limit)
+    }
+
+    fn has_room(&self) -> bool {
+        let (known, window) = (self.queues.totals(), self.options.window);
+        known.waiting == 0 || (known.waiting < window.jobs && known.bytes < window.bytes)
     }
 
     /// A job that was read.
-    pub fn push(&mut self, job: Job) {
-        self.ready.push_back(job);
-    }
-
-    /// The next job that may start. Those whose time has come go before new ones.
-    pub fn next(&mut self, now: Instant) -> Option<Job> {
-        match self.delayed.first_entry() {
-            Some(first) if first.key().0 <= now => Some(first.remove()),
-            _ => self.ready.pop_front(),
+    pub fn push(&mut self, job: Job, now: Instant) {
+        let id = self.host(&job.host, now);
+        self.queues.get(id).push(job, now);
+        self.queues.refresh(id, now);
+        if !self.has_room() && !self.is_window_told {
+            self.is_window_told = true;
+            let known = self.queues.totals();
+            let (jobs, hosts, kib) = (known.waiting, known.hosts, known.bytes / 1024);
+            self.notes.detail(format!("{jobs} lines of {hosts} hosts wait ({kib} KiB): no further ahead is read"));
         }
     }
 
-    /// When the next delayed job may start.
+    fn host(&mut self, host: &Host, now: Instant) -> HostId {
+        let per_host = self.queues.limits().per_host;
+        let auto = self.auto.is_some().then(|| Auto::new(AUTO_FIRST_HOST, per_host, 20, now));
+        self.queues.find_or_insert(host, |host| Queue::new(host, auto))
+    }
+
+    /// What may happen now. To be asked until it says [`Next::Wait`].
+    pub fn next(&mut self, now: Instant) -> Next {
+        self.queues.wake(now);
+        if let Some((job, failure)) = self.next_failing(now) {
+            return Next::Fail(job, failure);
+        }
+        self.held = self.hold(now);
+        while !self.is_draining && self.held.is_none() && self.running < self.jobs_limit() {
+            let Some((id, line)) = self.next_host() else { break };
+            let Some(job) = self.queues.start(id, now) else { continue };
+            self.running += 1;
+            if line == Line::Unreachable {
+                self.probing += 1;
+                self.queues.get(id).is_probing = true;
+            }
+            if let Some(rate) = self.options.rate {
+                self.bucket.take(rate, now);
+            }
+            return Next::Start(job);
+        }
+        Next::Wait
+    }
+
+    fn next_failing(&mut self, now: Instant) -> Option<(Job, Failure)> {
+        while let Some(id) = self.queues.failing() {
+            let queue = self.queues.get(id);
+            let failing = queue.failure(now).and_then(|failure| Some((queue.take_failing(now)?, failure)));
+            self.queues.refresh(id, now);
+            if failing.is_some() {
+                return failing;
+            }
+        }
+        None
+    }
+
+    /// Attempts to unreachable hosts take a quarter of the slots, unless nobody else can use them: they last as long as
+    /// the connect timeout.
+    fn next_host(&self) -> Option<(HostId, Line)> {
+        let first = |line| self.queues.first(line).map(|id| (id, line));
+        let share = (self.jobs_limit() / 4).max(1);
+        match first(Line::Reachable) {
+            Some(reachable) if self.probing >= share => Some(reachable),
+            reachable => first(Line::Unreachable).or(reachable),
+        }
+    }
+
+    /// What holds every host.
+    fn hold(&self, now: Instant) -> Option<Instant> {
+        let rate = self.options.rate.and_then(|rate| self.bucket.ready_at(rate)).filter(|at| *at > now);
+        rate.max(self.local.until(now))
+    }
+
+    /// When [`Schedule::next`] may have another answer although nothing ended, connected or was read.
     pub fn deadline(&self) -> Option<Instant> {
-        self.delayed.first_key_value().map(|((at, _), _)| *at)
+        let has_slot = self.queues.is_startable() && self.running < self.jobs_limit();
+        let held = self.held.filter(|_| has_slot);
+        [held, self.queues.deadline()].into_iter().flatten().min()
     }
 
-    /// Jobs that wait.
-    pub fn len(&self) -> usize {
-        self.ready.len() + self.delayed.len()
+    /// A connection to `host` stands: the other jobs that wait for it may go.
+    pub fn connected(&mut self, host: &Host, now: Instant) {
+        if let Some(id) = self.queues.find(host) {
+            self.reached(id, now);
+            self.queues.refresh(id, now);
+        }
     }
 
-    /// Whether a job whose attempt ended with `failure` is tried again. `status` is the response's, if one came.
-    pub fn verdict(&mut self, job: &Job, failure: &Failure, status: Option<u32>) -> Verdict {
-        retry::verdict(&self.options.retry, job.num_retries, failure, status, self.jitter.f64())
+    /// A job's attempt ended; its slot is free.
+    pub fn ended(&mut self, job: Job, attempt: &Attempt<'_>, now: Instant) -> Verdict {
+        self.running = self.running.saturating_sub(1);
+        let Some(id) = self.queues.find(&job.host) else { return Verdict::Settled(job) };
+        let sign = retry::sign(attempt);
+        self.queues.get(id).end();
+        self.learn(id, sign, &job, attempt, now);
+        let verdict = match attempt.outcome {
+            Err(failure) if !self.is_draining => self.verdict(id, sign, job, failure, attempt, now),
+            _ => Verdict::Settled(job),
+        };
+        self.queues.refresh(id, now);
+        verdict
     }
 
-    /// Gives a job back for another attempt after `delay`.
-    pub fn retry(&mut self, mut job: Job, delay: Duration, now: Instant) {
+    fn verdict(
+        &mut self,
+        id: HostId,
+        sign: Sign,
+        mut job: Job,
+        failure: &Failure,
+        attempt: &Attempt<'_>,
+        now: Instant,
+    ) -> Verdict {
+        let retry = &self.options.retry;
+        let queue = self.queues.get(id);
+        let class = failure.class;
+        let is_restart = class == ErrorClass::Range && retry::may_pass(failure, None);
+        match sign {
+            Sign::Busy(status) => {
+                if let Some(why) = queue.failure(now) {
+                    return Verdict::Failed(job, Failure { message: why.message, ..failure.clone() });
+                }
+                let until = queue.pause.until(now).unwrap_or(now);
+                if !retry.may_pause(&job) || !retry.in_time(&job, until) {
+                    let times = job.tries.pauses + 1;
+                    let message = format!("{}: told to come back later {times} times ({status})", failure.message);
+                    return Verdict::Failed(job, Failure { message, ..failure.clone() });
+                }
+                job.tries.pauses += 1;
+                job.tries.free += 1;
+            }
+            Sign::Short if retry.in_time(&job, self.local.until(now).unwrap_or(now)) => job.tries.free += 1,
+            Sign::Short => return Verdict::Settled(job),
+            _ if is_restart && !job.tries.restarted => {
+                job.tries.restarted = true;
+                job.tries.free += 1;
+            }
+            Sign::Unreachable if queue.breaker.is_single() => {
+                let hold = queue.breaker.hold(now).unwrap_or(now);
+                if queue.breaker.is_dead() || !retry.has_left(&job, class) || !retry.in_time(&job, hold) {
+                    return Verdict::Settled(job);
+                }
+            }
+            _ => {
+                if is_restart || !retry::may_pass(failure, attempt.status) || !retry.has_left(&job, class) {
+                    return Verdict::Settled(job);
+                }
+                let failed = job.num_retries.saturating_sub(job.tries.free);
+                let at = now + retry.delay(class, failed, queue.delayed(), self.jitter.f64());
+                if !retry.in_time(&job, at) {
+                    return Verdict::Settled(job);
+                }
+                job.num_retries += 1;
+                self.sequence += 1;
+                queue.push_delayed(job, at, self.sequence, now);
+                return Verdict::Kept;
+            }
+        }
         job.num_retries += 1;
-        self.sequence += 1;
-        self.delayed.insert((now + delay, self.sequence), job);
+        queue.push_again(job, now);
+        Verdict::Kept
     }
 
-    /// Takes everything that waits, in input order.
-    pub fn drain(&mut self) -> Vec<Job> {
-        let delayed = std::mem::take(&mut self.delayed).into_values();
-        let mut jobs: Vec<Job> = self.ready.drain(..).chain(delayed).collect();
+    /// Counts a job that was settled, here or elsewhere. Some, once, with the reason, when there were too many failures:
+    /// nothing more should start.
+    pub fn settled(&mut self, outcome: &Outcome) -> Option<String> {
+        self.spent.settled(self.options.budget, outcome)
+    }
+
+    /// Takes everything that waits, in input order. From then on nothing starts and nothing is tried again.
+    pub fn drain(&mut self, now: Instant) -> Vec<Job> {
+        self.is_draining = true;
+        let mut jobs = self.queues.drain(now);
         jobs.sort_by_key(|job| job.urlnum);
         jobs
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::{ErrorClass, Host, Origin};
-
-    fn schedule(jobs: usize) -> Schedule {
-        let retry = Retry { retries: 2, delay: Some(Duration::from_secs(1)) };
-        Schedule::new(Options { jobs, retry, seed: 1 })
+    /// Transfers that run.
+    pub fn running(&self) -> usize {
+        self.running
     }
 
-    fn job(urlnum: u64, now: Instant) -> Job {
-        Job {
-            urlnum,
-            origin: Origin { source: "list".into(), line: urlnum + 1 },
-            input_line: Vec::new(),
-            url: String::new(),
-            request_url: String::new(),
-            credentials: None,
-            host: Host { tls: false, name: "h".into(), port: 80 },
-            name: None,
-            destination: None,
-            num_retries: 0,
-            accepted: now,
-        }
+    /// Jobs that wait.
+    pub fn waiting(&self) -> usize {
+        self.queues.totals().waiting
     }
 
-    #[test]
-    fn jobs_start_in_input_order() {
-        let now = Instant::now();
-        let mut schedule = schedule(10);
-        for urlnum in 0..3 {
-            schedule.push(job(urlnum, now));
-        }
-        let order: Vec<_> = std::iter::from_fn(|| schedule.next(now)).map(|job| job.urlnum).collect();
-        assert_eq!(order, [0, 1, 2]);
+    /// Transfers that may run: `-j`, or where `-j auto` is, less what this machine's limits take.
+    pub fn jobs_limit(&self) -> usize {
+        let limit = match (self.options.jobs, &self.auto) {
+            (Jobs::Fixed(jobs), _) => jobs,
+            (Jobs::Auto { most }, auto) => auto.as_ref().map_or(most, Auto::window),
+        };
+        self.local.limit(limit.max(1))
     }
 
-    #[test]
-    fn a_retried_job_waits_its_delay_and_then_goes_first() {
-        let now = Instant::now();
-        let mut schedule = schedule(10);
-        let failure = Failure::new(ErrorClass::Connect, 7, "refused");
-        let Verdict::Retry(delay) = schedule.verdict(&job(0, now), &failure, None) else { panic!("not retried") };
-        assert_eq!(delay, Duration::from_secs(1));
-        schedule.retry(job(0, now), delay, now);
-        schedule.push(job(1, now));
-        assert_eq!(schedule.deadline(), Some(now + delay));
-        assert_eq!(schedule.next(now).map(|job| job.urlnum), Some(1));
-        assert_eq!(schedule.next(now), None);
-        let again = schedule.next(now + delay).expect("due");
-        assert_eq!((again.urlnum, again.num_retries), (0, 1));
+    /// The paused hosts, those that go on soonest first.
+    pub fn paused(&self, now: Instant) -> impl Iterator<Item = Paused<'_>> {
+        self.queues.paused(now).map(|(until, queue)| Paused {
+            host: &queue.host,
+            status: queue.pause.status(),
+            until,
+            waiting: queue.waiting(),
+        })
     }
 
-    #[test]
-    fn reading_stops_when_enough_is_known() {
-        let now = Instant::now();
-        let mut schedule = schedule(4);
-        let mut read = 0;
-        while schedule.wants_more() {
-            schedule.push(job(read, now));
-            read += 1;
-        }
-        assert_eq!(read, 4);
-        schedule.next(now);
-        assert!(schedule.wants_more());
-        for urlnum in 0..16 {
-            schedule.retry(job(urlnum, now), Duration::from_secs(60), now);
-        }
-        assert!(!schedule.wants_more(), "waiting retries hold the reader back too");
-    }
-
-    #[test]
-    fn what_waits_is_given_back_in_input_order() {
-        let now = Instant::now();
-        let mut schedule = schedule(4);
-        schedule.push(job(5, now));
-        schedule.retry(job(2, now), Duration::from_secs(60), now);
-        assert_eq!(schedule.drain().iter().map(|job| job.urlnum).collect::<Vec<_>>(), [2, 5]);
-        assert_eq!(schedule.len(), 0);
+    /// What happened that no single job tells, for people.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        self.notes.take()
     }
 }

@@ -1,41 +1,103 @@
-//! Settled, or tried again after a while: one function of the failure and the attempts so far.
+//! What the end of an attempt means: a sign about its host, and for its job whether another attempt is worth it, and
+//! when.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::job::{ErrorClass, Failure, Persistence};
+use crate::job::{ErrorClass, Failure, Host, Job, Persistence};
 
+/// Upper bound of the first delay. With full jitter the mean is half of it, and a server that is back after three
+/// seconds is missed by four retries once in 300 times.
+const FIRST: Duration = Duration::from_secs(2);
 /// The longest delay of the exponential back-off.
 const LONGEST: Duration = Duration::from_secs(60);
+/// A thousand transfers that fail together would come back together: each that already waits for the same host widens
+/// the delay, so that a host gets no more than about a hundred retries a second.
+const SPACE: Duration = Duration::from_millis(10);
+/// libcurl remembers that a name does not exist for half of `CURLOPT_DNS_CACHE_TIMEOUT`, 60 s by default; an earlier
+/// retry cannot succeed.
+const NEGATIVE_CACHE: Duration = Duration::from_secs(31);
+/// Retries of a failed name lookup, at most: they are long apart, and most such names do not exist.
+const DNS_RETRIES: u32 = 2;
+/// How often a URL may be told to come back later.
+const PAUSES: u32 = 20;
 
-/// How often and how soon.
+/// How often and how soon: `--retry`, `--retry-delay`, `--retry-max-time`, `--retry-after-max`.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct Retry {
     /// Attempts after the first.
     pub retries: u32,
-    /// A fixed delay; `None`: one second, doubled with each attempt, with full jitter.
+    /// A fixed delay; `None`: up to 2 s, doubled with each attempt up to a minute, with full jitter.
     pub delay: Option<Duration>,
+    /// No attempt starts later than this after the first.
+    pub max_time: Duration,
+    /// A host that names a longer time than this is closed.
+    pub retry_after_max: Duration,
 }
 
-/// What becomes of a failed attempt.
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Whether the response is whole and wanted.
+    pub outcome: Result<(), &'a Failure>,
+    /// The last response's status, if one came.
+    pub status: Option<u32>,
+    /// What the last response's Retry-After comes to from now on: seconds as given, a date less the response's `Date`;
+    /// zero for a date in the past.
+    pub retry_after: Option<Duration>,
+    /// Who gave the last response, when redirects led away from the job's host.
+    pub answered_by: Option<&'a Host>,
+    /// Whether a request was sent: the connection stood, TLS included.
+    pub connected: bool,
+    /// Start to the first byte, when one came.
+    pub first_byte: Option<Duration>,
+    /// Body bytes received.
+    pub bytes: u64,
+}
+
+/// What an attempt tells about its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The failure stands.
-    Settled,
-    /// Another attempt, after this long.
-    Retry(Duration),
+pub enum Sign {
+    /// It answers, be it with a 404.
+    Served,
+    /// It asks to be left alone for a while: 429, or 503 with Retry-After.
+    Busy(u32),
+    /// It may have more connections than it wants: 503, or broken off before any answer.
+    Refused,
+    /// No request could be sent.
+    Unreachable,
+    /// A deadline passed while it was to answer or to send.
+    Late,
+    /// This machine had no descriptor, port or buffer left.
+    Short,
+    /// Nothing.
+    Nothing,
 }
 
-/// The verdict on an attempt that ended with `failure` (and `status`, where a response came) after `retries` others.
-/// `jitter` is in 0..1.
-pub fn verdict(options: &Options, retries: u32, failure: &Failure, status: Option<u32>, jitter: f64) -> Verdict {
-    if retries >= options.retries || !may_pass(failure, status) {
-        return Verdict::Settled;
+/// What `attempt` tells about its host.
+pub fn sign(attempt: &Attempt<'_>) -> Sign {
+    let Err(failure) = attempt.outcome else { return Sign::Served };
+    match (failure.class, failure.persistence) {
+        (ErrorClass::Local, Persistence::Passing) => Sign::Short,
+        (ErrorClass::Local | ErrorClass::Cancelled | ErrorClass::Input, _) => Sign::Nothing,
+        (ErrorClass::Http, _) => match attempt.status {
+            Some(429) => Sign::Busy(429),
+            Some(503) if attempt.retry_after.is_some() => Sign::Busy(503),
+            Some(503) => Sign::Refused,
+            // A gateway's word about somebody else.
+            Some(502 | 504 | 520..=524) => Sign::Nothing,
+            _ => Sign::Served,
+        },
+        (_, Persistence::Passing) if !attempt.connected => Sign::Unreachable,
+        (ErrorClass::Timeout | ErrorClass::Stall, _) => Sign::Late,
+        (ErrorClass::Protocol, _) => Sign::Refused,
+        (ErrorClass::Partial | ErrorClass::Dns | ErrorClass::Connect, _) => Sign::Nothing,
+        // A refused certificate too: somebody is there.
+        _ => Sign::Served,
     }
-    Verdict::Retry(options.delay.unwrap_or_else(|| backoff(retries).mul_f64(jitter)))
 }
 
 /// Whether another attempt can end otherwise.
-fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
+pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
     match (failure.class, status) {
         (ErrorClass::Http, Some(status)) => {
             matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
@@ -44,16 +106,50 @@ fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
     }
 }
 
-/// Upper bound of the delay after `retries` retries.
-fn backoff(retries: u32) -> Duration {
-    Duration::from_secs(1).saturating_mul(1 << retries.min(16)).min(LONGEST)
+impl Retry {
+    /// Whether `job`, whose attempt ended with a failure of `class`, has an attempt left.
+    pub fn has_left(&self, job: &Job, class: ErrorClass) -> bool {
+        let spent = job.num_retries.saturating_sub(job.tries.free);
+        spent < if class == ErrorClass::Dns { self.retries.min(DNS_RETRIES) } else { self.retries }
+    }
+
+    /// Failures in a row after which nobody goes on asking for a host that cannot be reached: what one URL's retries come
+    /// to, but never fewer than three attempts where a connection failed, which can be chance.
+    pub fn probes(&self, class: ErrorClass) -> u32 {
+        if class == ErrorClass::Dns { self.retries.min(DNS_RETRIES) } else { self.retries.max(2) }
+    }
+
+    /// Whether `job` may start as late as `at`.
+    pub fn in_time(&self, job: &Job, at: Instant) -> bool {
+        job.tries.first.is_none_or(|first| at.saturating_duration_since(first) <= self.max_time)
+    }
+
+    /// Whether `job` may be told to wait once more.
+    pub fn may_pause(&self, job: &Job) -> bool {
+        job.tries.pauses < PAUSES
+    }
+
+    /// How long to wait before the next attempt, after `failed` others and with `crowd` jobs waiting for the same host.
+    /// `jitter` is in 0..1.
+    pub fn delay(&self, class: ErrorClass, failed: u32, crowd: usize, jitter: f64) -> Duration {
+        let jittered = || {
+            let exponential = FIRST.saturating_mul(1 << failed.min(16)).min(LONGEST);
+            let crowded = SPACE.saturating_mul(u32::try_from(crowd).unwrap_or(u32::MAX)).min(LONGEST);
+            exponential.max(crowded).mul_f64(jitter)
+        };
+        match (class, self.delay) {
+            (ErrorClass::Dns, Some(delay)) => delay.max(NEGATIVE_CACHE),
+            (ErrorClass::Dns, None) => NEGATIVE_CACHE + jittered(),
+            (_, Some(delay)) => delay,
+            (_, None) => jittered(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{RETRY, job};
     use super::*;
-
-    const OPTIONS: Options = Options { retries: 4, delay: None };
 
     fn failure(class: ErrorClass) -> Failure {
         Failure::new(class, 0, "")
@@ -62,71 +158,112 @@ mod tests {
     #[test]
     fn statuses_that_may_pass_are_retried_and_no_others() {
         for status in 300..600 {
-            let retried = verdict(&OPTIONS, 0, &failure(ErrorClass::Http), Some(status), 0.5) != Verdict::Settled;
             let expected = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524].contains(&status);
-            assert_eq!(retried, expected, "{status}");
+            assert_eq!(may_pass(&failure(ErrorClass::Http), Some(status)), expected, "{status}");
         }
     }
 
     #[test]
     fn classes_that_may_pass_are_retried_and_no_others() {
-        for (class, retried) in [
-            (ErrorClass::Input, false),
-            (ErrorClass::Dns, true),
-            (ErrorClass::Connect, true),
-            (ErrorClass::Tls, true),
-            (ErrorClass::Timeout, true),
-            (ErrorClass::Stall, true),
-            (ErrorClass::Redirect, false),
-            (ErrorClass::Protocol, true),
-            (ErrorClass::Partial, true),
-            (ErrorClass::Range, false),
-            (ErrorClass::Checksum, false),
-            (ErrorClass::TooLarge, false),
-            (ErrorClass::Local, false),
-            (ErrorClass::Cancelled, false),
+        use ErrorClass::*;
+        for class in ErrorClass::ALL {
+            let expected = [Dns, Connect, Tls, Timeout, Stall, Http, Protocol, Partial].contains(&class);
+            assert_eq!(may_pass(&failure(class), None), expected, "{class:?}");
+        }
+        assert!(!may_pass(&failure(Tls).lasting(), None), "a refused certificate");
+        assert!(may_pass(&failure(Local).passing(), None), "no descriptor");
+    }
+
+    #[test]
+    fn each_end_is_a_sign_about_the_host() {
+        use ErrorClass::*;
+        let http = |status, retry_after: Option<u64>| (failure(Http), Some(status), retry_after, true);
+        for ((failure, status, retry_after, connected), expected) in [
+            (http(404, None), Sign::Served),
+            (http(500, None), Sign::Served),
+            (http(429, None), Sign::Busy(429)),
+            (http(429, Some(3)), Sign::Busy(429)),
+            (http(503, Some(3)), Sign::Busy(503)),
+            (http(503, None), Sign::Refused),
+            (http(502, Some(3)), Sign::Nothing),
+            ((failure(Dns), None, None, false), Sign::Unreachable),
+            ((failure(Connect), None, None, false), Sign::Unreachable),
+            ((failure(Tls), None, None, false), Sign::Unreachable),
+            ((failure(Timeout), None, None, false), Sign::Unreachable),
+            ((failure(Tls).lasting(), None, None, false), Sign::Served),
+            // Where a redirect led is not this host.
+            ((failure(Connect), Some(302), None, true), Sign::Nothing),
+            ((failure(Timeout), None, None, true), Sign::Late),
+            ((failure(Stall), Some(200), None, true), Sign::Late),
+            ((failure(Protocol), None, None, true), Sign::Refused),
+            ((failure(Partial), Some(200), None, true), Sign::Nothing),
+            ((failure(TooLarge), Some(200), None, true), Sign::Served),
+            ((failure(Local).passing(), None, None, false), Sign::Short),
+            ((failure(Local), Some(200), None, true), Sign::Nothing),
+            ((failure(Cancelled), None, None, false), Sign::Nothing),
         ] {
-            let verdict = verdict(&OPTIONS, 0, &failure(class), None, 0.5);
-            assert_eq!(verdict != Verdict::Settled, retried, "{class:?}");
+            let retry_after = retry_after.map(Duration::from_secs);
+            let (answered_by, first_byte, bytes) = (None, None, 0);
+            let outcome = Err(&failure);
+            let attempt = Attempt { outcome, status, retry_after, answered_by, connected, first_byte, bytes };
+            assert_eq!(sign(&attempt), expected, "{failure:?} {status:?} {retry_after:?} {connected}");
         }
     }
 
     #[test]
-    fn what_the_engine_knows_better_counts() {
-        let refused = failure(ErrorClass::Tls).lasting();
-        assert_eq!(verdict(&OPTIONS, 0, &refused, None, 0.5), Verdict::Settled);
-        let no_descriptor = failure(ErrorClass::Local).passing();
-        assert_ne!(verdict(&OPTIONS, 0, &no_descriptor, None, 0.5), Verdict::Settled);
+    fn the_budget_counts_what_costs_an_attempt() {
+        let now = Instant::now();
+        for (retries, num_retries, free, class, left) in [
+            (4, 0, 0, ErrorClass::Stall, true),
+            (4, 3, 0, ErrorClass::Stall, true),
+            (4, 4, 0, ErrorClass::Stall, false),
+            (4, 12, 9, ErrorClass::Stall, true),
+            (4, 1, 0, ErrorClass::Dns, true),
+            (4, 2, 0, ErrorClass::Dns, false),
+            (1, 1, 0, ErrorClass::Dns, false),
+            (0, 0, 0, ErrorClass::Stall, false),
+        ] {
+            let mut job = job(0, "h", now);
+            (job.num_retries, job.tries.free) = (num_retries, free);
+            let retry = Retry { retries, ..RETRY };
+            assert_eq!(retry.has_left(&job, class), left, "{retries} {num_retries} {free} {class:?}");
+        }
     }
 
     #[test]
-    fn the_budget_ends() {
-        let stalled = failure(ErrorClass::Stall);
-        assert_ne!(verdict(&OPTIONS, 3, &stalled, None, 0.5), Verdict::Settled);
-        assert_eq!(verdict(&OPTIONS, 4, &stalled, None, 0.5), Verdict::Settled);
-        let never = Options { retries: 0, delay: None };
-        assert_eq!(verdict(&never, 0, &stalled, None, 0.5), Verdict::Settled);
+    fn no_attempt_starts_later_than_the_limit_after_the_first() {
+        let (now, mut job) = (Instant::now(), job(0, "h", Instant::now()));
+        assert!(RETRY.in_time(&job, now + RETRY.max_time * 9), "it was never tried");
+        job.tries.first = Some(now);
+        assert!(RETRY.in_time(&job, now + RETRY.max_time));
+        assert!(!RETRY.in_time(&job, now + RETRY.max_time + Duration::from_secs(1)));
     }
 
     #[test]
     fn delays_double_up_to_a_minute_with_full_jitter() {
-        let many = Options { retries: 100, delay: None };
-        let delay = |retries, jitter| match verdict(&many, retries, &failure(ErrorClass::Stall), None, jitter) {
-            Verdict::Retry(delay) => delay,
-            Verdict::Settled => panic!("settled"),
-        };
-        for (retries, longest) in [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (40, 60)] {
-            assert_eq!(delay(retries, 1.0), Duration::from_secs(longest), "after {retries}");
-            assert_eq!(delay(retries, 0.0), Duration::ZERO);
+        for (failed, longest) in [(0, 2), (1, 4), (2, 8), (4, 32), (5, 60), (40, 60)] {
+            let delay = |jitter| RETRY.delay(ErrorClass::Stall, failed, 1, jitter);
+            assert_eq!(delay(1.0), Duration::from_secs(longest), "after {failed}");
+            assert_eq!(delay(0.0), Duration::ZERO);
         }
     }
 
     #[test]
-    fn a_given_delay_is_kept() {
-        let fixed = Options { retries: 4, delay: Some(Duration::from_millis(1500)) };
-        for jitter in [0.0, 0.9] {
-            let verdict = verdict(&fixed, 2, &failure(ErrorClass::Connect), None, jitter);
-            assert_eq!(verdict, Verdict::Retry(Duration::from_millis(1500)));
+    fn a_crowd_spreads_wider() {
+        for (crowd, longest_ms) in [(1, 2_000), (200, 2_000), (1_000, 10_000), (1_000_000, 60_000)] {
+            let delay = RETRY.delay(ErrorClass::Stall, 0, crowd, 1.0);
+            assert_eq!(delay, Duration::from_millis(longest_ms), "{crowd}");
         }
+    }
+
+    #[test]
+    fn a_given_delay_is_kept_but_a_name_is_not_asked_for_before_libcurl_forgets() {
+        let delay = Some(Duration::from_millis(1500));
+        let fixed = Retry { delay, ..RETRY };
+        for jitter in [0.0, 0.9] {
+            assert_eq!(Some(fixed.delay(ErrorClass::Connect, 2, 5_000, jitter)), delay);
+        }
+        assert_eq!(fixed.delay(ErrorClass::Dns, 0, 0, 0.5), NEGATIVE_CACHE);
+        assert_eq!(RETRY.delay(ErrorClass::Dns, 0, 0, 0.5), NEGATIVE_CACHE + Duration::from_secs(1));
     }
 }

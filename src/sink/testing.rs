@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::job::{Host, Job, Origin};
+use crate::job::{Host, Job, Origin, Tries};
 
 /// The job of line 7 of `list.txt` with `url`.
 pub fn job(url: &str) -> Job {
@@ -22,5 +22,6 @@ pub fn job(url: &str) -> Job {
         destination: None,
         num_retries: 0,
         accepted: Instant::now(),
+        tries: Tries::default(),
     }
 }

@@ -25,7 +25,7 @@ use self::fifo::Fifo;
 use self::input::{Read, Reader};
 use self::lines::{Condition, LIMIT, Line, Lines};
 use self::parse::{Parser, Verdict};
-use crate::job::{Failure, Host, Job, Origin};
+use crate::job::{Failure, Host, Job, Origin, Tries};
 
 pub use self::fifo::InUse;
 
@@ -353,6 +353,7 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
             destination: None,
             num_retries: 0,
             accepted: now,
+            tries: Tries::default(),
         })),
         Verdict::Refused { url, why } => {
             let job = Job {
@@ -367,6 +368,7 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
                 destination: None,
                 num_retries: 0,
                 accepted: now,
+                tries: Tries::default(),
             };
             Some(Next::Refused(job, Failure::input(why)))
         }

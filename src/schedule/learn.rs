@@ -1,0 +1,161 @@
+//! What the end of an attempt changes for its host and for the run.
+
+use std::time::Instant;
+
+use super::auto::Served;
+use super::breaker::Found;
+use super::notes::{name, time};
+use super::pause::Asked;
+use super::queues::HostId;
+use super::retry::{Attempt, Sign};
+use super::{Jobs, Schedule};
+use crate::job::{ErrorClass, Job};
+
+impl Schedule {
+    /// A connection to the host stands.
+    pub(super) fn reached(&mut self, id: HostId, _now: Instant) {
+        self.probed(id);
+        self.queues.get(id).breaker.reached();
+    }
+
+    fn probed(&mut self, id: HostId) {
+        if std::mem::take(&mut self.queues.get(id).is_probing) {
+            self.probing = self.probing.saturating_sub(1);
+        }
+    }
+
+    /// The attempt of `job`, which no longer runs, ended with `sign`.
+    pub(super) fn learn(&mut self, id: HostId, sign: Sign, job: &Job, attempt: &Attempt<'_>, now: Instant) {
+        self.probed(id);
+        let released = job.tries.released.unwrap_or(now);
+        if attempt.connected || sign == Sign::Served {
+            self.reached(id, now);
+        }
+        match sign {
+            Sign::Served => self.served(id, released, attempt, now),
+            Sign::Busy(status) => self.asked(id, status, released, attempt, now),
+            Sign::Refused => self.refused(id, released, now),
+            Sign::Unreachable => self.unreachable(id, released, attempt, now),
+            Sign::Late => {
+                if let Some(auto) = &mut self.queues.get(id).auto {
+                    auto.late(released, now);
+                }
+                if let Some(auto) = &mut self.auto {
+                    auto.late(released, now);
+                }
+            }
+            Sign::Short => self.short(released, attempt, now),
+            Sign::Nothing => {}
+        }
+    }
+
+    fn served(&mut self, id: HostId, released: Instant, attempt: &Attempt<'_>, now: Instant) {
+        let per_host = self.queues.limits().per_host;
+        let total = self.running + 1;
+        let queue = self.queues.get(id);
+        let running = queue.running() + 1;
+        let served = Served { released, bytes: attempt.bytes, first_byte: attempt.first_byte, running };
+        if queue.pause.served(released) {
+            queue.pace.served();
+        }
+        let cap = match &mut queue.auto {
+            Some(auto) => {
+                auto.served(served, now);
+                auto.window().min(per_host)
+            }
+            None => per_host,
+        };
+        queue.ramp.served(released, cap);
+        if let Some(auto) = &mut self.auto {
+            auto.served(Served { running: total, ..served }, now);
+        }
+        let limit = match self.options.jobs {
+            Jobs::Fixed(limit) | Jobs::Auto { most: limit } => limit,
+        };
+        self.local.success(limit);
+    }
+
+    /// 429, or 503 with Retry-After: it holds for whoever answered, and for the host that leads there.
+    fn asked(&mut self, id: HostId, status: u32, released: Instant, attempt: &Attempt<'_>, now: Instant) {
+        self.pause(id, status, released, attempt, now);
+        if let Some(other) = attempt.answered_by {
+            let other = self.host(other, now);
+            if other != id {
+                self.pause(other, status, released, attempt, now);
+                self.queues.refresh(other, now);
+            }
+        }
+    }
+
+    fn pause(&mut self, id: HostId, status: u32, released: Instant, attempt: &Attempt<'_>, now: Instant) {
+        let (jitter, most) = (self.jitter.f64(), self.options.retry.retry_after_max);
+        let queue = self.queues.get(id);
+        let asked = queue.pause.asked(status, attempt.retry_after, released, most, jitter, now);
+        if asked == Asked::Known {
+            return;
+        }
+        let running = queue.running() + 1;
+        queue.pace.paused(queue.ramp.refused_all());
+        queue.ramp.paused(running, now);
+        let (host, waiting) = (name(&queue.host), queue.waiting() + 1);
+        match asked {
+            Asked::Paused(wait) => {
+                let named = attempt.retry_after.is_some_and(|named| !named.is_zero());
+                let who = if named { "it asked for that" } else { "it named no time" };
+                let text = format!("{host} answered {status}: paused for {} ({who}), {waiting} URLs wait", time(wait));
+                // A host that limits its rate pauses every few seconds: once is enough for most people.
+                if queue.tell_pause() { self.notes.about_host(text) } else { self.notes.detail(text) }
+            }
+            Asked::Closed(wait) => self.notes.about_host(format!(
+                "{host} answered {status} and asked for {}, more than --retry-after-max: its URLs fail",
+                time(wait)
+            )),
+            Asked::Known => {}
+        }
+    }
+
+    /// It serves some and refuses others: fewer at once.
+    fn refused(&mut self, id: HostId, released: Instant, now: Instant) {
+        let jitter = self.jitter.f64();
+        let retry = &self.options.retry;
+        let queue = self.queues.get(id);
+        let again = now + retry.delay(ErrorClass::Protocol, queue.ramp.row(), 0, jitter);
+        let running = queue.running();
+        queue.ramp.refused(running, released, again, now);
+    }
+
+    fn unreachable(&mut self, id: HostId, released: Instant, attempt: &Attempt<'_>, now: Instant) {
+        let Err(failure) = attempt.outcome else { return };
+        let jitter = self.jitter.f64();
+        let queue = self.queues.get(id);
+        let running = queue.running();
+        let found = queue.breaker.unreachable(failure, running, &self.options.retry, jitter, now);
+        let (host, row, waiting) = (name(&queue.host), queue.breaker.row(), queue.waiting());
+        match found {
+            Found::Opened if row > 1 => {
+                self.notes.detail(format!("{host} cannot be reached ({}): one attempt at a time", failure.message));
+            }
+            Found::Dead if waiting > 0 => self.notes.about_host(format!(
+                "{host} cannot be reached, {row} failures in a row ({}): {waiting} URLs fail without an attempt",
+                failure.message
+            )),
+            Found::Opened | Found::Dead | Found::Same => {}
+        }
+        if !self.queues.get(id).breaker.is_single() {
+            self.refused(id, released, now);
+        }
+    }
+
+    /// This machine has no more to give.
+    fn short(&mut self, released: Instant, attempt: &Attempt<'_>, now: Instant) {
+        let Some(most) = self.local.short(self.running, released, now) else { return };
+        if let Some(auto) = &mut self.auto {
+            auto.halve(now);
+        }
+        if let (false, Err(failure)) = (self.is_shortage_told, attempt.outcome) {
+            self.is_shortage_told = true;
+            let what = &failure.message;
+            self.notes.say(format!("this machine is at a limit ({what}): {most} transfers at once for a while"));
+        }
+    }
+}

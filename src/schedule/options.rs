@@ -1,0 +1,47 @@
+//! What is chosen before a run: how many, how fast, how often, how far ahead.
+
+use super::budget::Budget;
+use super::rate::Rate;
+use super::retry::Retry;
+
+/// What runs when.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Transfers at once.
+    pub jobs: Jobs,
+    /// Transfers of one host at once. With [`Jobs::Auto`] the most that may be found for it.
+    pub per_host: usize,
+    /// Starts per time, of all hosts together, retries included.
+    pub rate: Option<Rate>,
+    /// Starts per time of each host.
+    pub rate_per_host: Option<Rate>,
+    /// Which failures are tried again, and when.
+    pub retry: Retry,
+    /// How far the list is read ahead.
+    pub window: Window,
+    /// How many failures the run goes on with.
+    pub budget: Budget,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// Transfers at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jobs {
+    /// So many.
+    Fixed(usize),
+    /// As many as bring something, up to `most`.
+    Auto {
+        /// What the descriptors allow.
+        most: usize,
+    },
+}
+
+/// Jobs that are known and do not run: neither bound is passed by more than one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Jobs.
+    pub jobs: usize,
+    /// Their memory in bytes, the allocator's share not counted: about 350 each, and three times the length of the URL.
+    pub bytes: usize,
+}

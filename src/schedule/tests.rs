@@ -1,0 +1,12 @@
+//! The room as a whole: each rule with a virtual clock, and whole runs against servers in virtual time.
+
+mod chance;
+mod dead;
+mod fairness;
+mod local;
+mod memory;
+mod pauses;
+mod rates;
+mod retries;
+mod scale;
+mod search;

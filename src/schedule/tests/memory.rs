@@ -1,0 +1,99 @@
+//! What is known at once, and what is forgotten.
+
+use std::time::{Duration, Instant};
+
+use super::super::testing::{World, job, lines, options, slow};
+use super::super::{Level, Next, Options, Schedule, Window};
+use crate::job::Job;
+
+fn text(urlnum: u64, name: &str, length: usize, now: Instant) -> Job {
+    let text = "x".repeat(length);
+    Job { input_line: text.clone().into_bytes(), url: text.clone(), request_url: text, ..job(urlnum, name, now) }
+}
+
+#[test]
+fn about_as_many_are_read_as_run_where_there_are_hosts_enough() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(options(100), now);
+    let mut read = 0;
+    while schedule.wants_more() {
+        schedule.push(job(read, &format!("h{read}"), now), now);
+        read += 1;
+    }
+    assert_eq!(read, 100);
+}
+
+#[test]
+fn a_list_of_one_host_is_read_to_the_window_and_no_further() {
+    let list = lines("h", 100_000);
+    let options = Options { window: Window { jobs: 1_000, bytes: usize::MAX }, ..options(50) };
+    let mut world = World::new(options, list).with("h", slow(Duration::from_secs(1)));
+    world.turn();
+    let mut world = world.run_until(Duration::from_secs(60));
+    assert_eq!(world.most_waiting, 1_000);
+    let notes = world.schedule.take_notes();
+    assert_eq!(notes.iter().filter(|note| note.level == Level::Verbose).count(), 1, "{notes:?}");
+    assert!(notes[0].text.contains("1000 lines of 1 hosts wait"), "{notes:?}");
+}
+
+#[test]
+fn long_lines_fill_the_window_by_their_memory() {
+    let now = Instant::now();
+    let window = Window { jobs: 16_384, bytes: 16 << 20 };
+    for (length, most) in [(60, 16_384), (1_000, 6_000), (65_536, 100)] {
+        let mut schedule = Schedule::new(Options { window, ..options(50) }, now);
+        let mut read = 0;
+        while schedule.wants_more() {
+            schedule.push(text(read, "h", length, now), now);
+            read += 1;
+        }
+        assert!(read <= most, "{length}: {read}");
+        assert!(read as usize * length * 3 <= window.bytes + 4 * length, "{length}: {read}");
+    }
+}
+
+#[test]
+fn a_waiting_line_costs_about_four_hundred_bytes_and_its_text() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(options(1), now);
+    schedule.push(text(0, "h", 60, now), now);
+    let bytes = schedule.queues.totals().bytes;
+    assert!((400..700).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn delayed_jobs_count_for_the_window() {
+    let now = Instant::now();
+    let window = Window { jobs: 10, bytes: usize::MAX };
+    let mut schedule = Schedule::new(Options { window, ..options(50) }, now);
+    for urlnum in 0..10 {
+        assert!(schedule.wants_more());
+        schedule.push(job(urlnum, "h", now), now);
+    }
+    assert!(!schedule.wants_more());
+    assert!(matches!(schedule.next(now), Next::Start(_)));
+    assert!(schedule.wants_more());
+}
+
+#[test]
+fn hosts_are_forgotten_when_they_are_idle_for_long_or_too_many() {
+    let world = World::new(options(100), (0..100_000).map(|number| format!("h{number}"))).run();
+    let mut schedule = world.schedule;
+    assert!(schedule.queues.len() <= 8_200, "{}", schedule.queues.len());
+    let later = world.now + Duration::from_secs(700);
+    schedule.push(job(0, "other", later), later);
+    assert_eq!(schedule.queues.len(), 1);
+}
+
+#[test]
+fn everything_that_waits_is_given_back_in_input_order() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(options(2), now);
+    for urlnum in (0..20).rev() {
+        schedule.push(job(urlnum, &format!("h{}", urlnum % 3), now), now);
+    }
+    let order: Vec<u64> = schedule.drain(now).iter().map(|job| job.urlnum).collect();
+    assert_eq!(order, (0..20).collect::<Vec<_>>());
+    assert_eq!((schedule.waiting(), schedule.next(now), schedule.deadline()), (0, Next::Wait, None));
+    assert!(!schedule.wants_more());
+}
