@@ -23,9 +23,8 @@ const DEFAULT_JOBS: usize = 50;
 const DEFAULT_PER_HOST: usize = 8;
 /// Where `-j auto` stops at the latest.
 const MOST_AUTO_JOBS: usize = 10_000;
-/// How far the list is read ahead while no known host may start: behind 10,000 lines of a slow host the next one is
-/// still seen, in at most 64 MiB.
-const WINDOW: schedule::Window = schedule::Window { jobs: 100_000, bytes: 64 << 20 };
+/// How far the list is read ahead at most: behind 10,000 lines of one slow host the next host is still seen.
+const WINDOW: schedule::Window = schedule::Window { jobs: 16_384, bytes: 16 << 20 };
 
 /// The run, ready to be opened.
 pub struct Config {

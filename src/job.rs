@@ -35,10 +35,10 @@ pub struct Job {
     pub destination: Option<PathBuf>,
     /// Attempts that ended and were given back.
     pub num_retries: u32,
-    /// When the line was accepted.
-    pub accepted: Instant,
     /// What its attempts so far mean for the next one; kept by the schedule.
     pub tries: Tries,
+    /// When the line was accepted.
+    pub accepted: Instant,
 }
 
 /// What a job's attempts so far mean for the next one. New jobs have the default.
@@ -132,6 +132,8 @@ pub enum Persistence {
     Passing,
     /// It will be there again.
     Lasting,
+    /// This machine ran out of something that comes back: descriptors, ports, buffers. To wait for it costs no attempt.
+    Shortage,
 }
 
 impl Failure {
@@ -145,9 +147,14 @@ impl Failure {
         Failure { persistence: Persistence::Lasting, ..self }
     }
 
-    /// The same failure, known to pass (no descriptor left).
+    /// The same failure, known to pass (libcurl lost track of its transfers).
     pub fn passing(self) -> Self {
         Failure { persistence: Persistence::Passing, ..self }
+    }
+
+    /// The same failure, for want of something that comes back (no descriptor left).
+    pub fn shortage(self) -> Self {
+        Failure { persistence: Persistence::Shortage, ..self }
     }
 
     /// The input line cannot be a job (`CURLE_URL_MALFORMAT`).

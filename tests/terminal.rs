@@ -77,7 +77,7 @@ fn terminals_of_absurd_sizes_do_no_harm() {
     for (rows, columns) in [(0, 0), (1, 1), (2, 5), (1, 500), (500, 1), (24, 0), (0, 80)] {
         let gate = Gate::new();
         let server = halves(&gate);
-        let fetch = Fetch::new().args(["-d", "out", "--progress", "bars"]).urls(&urls(&server, 10));
+        let fetch = Fetch::new().args(["-j", "10", "-d", "out", "--progress", "bars"]).urls(&urls(&server, 10));
         let mut terminal = fetch.on_terminal(Size { rows, columns });
         server.wait("the requests", |counts| counts.running == 10);
         gate.open();
@@ -97,7 +97,7 @@ fn no_more_bars_are_drawn_than_fit() {
     let gate = Gate::new();
     let server = halves(&gate);
     let size = Size { rows: 8, columns: 60 };
-    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 40)).on_terminal(size);
+    let mut terminal = Fetch::new().args(["-j", "40", "-d", "out"]).urls(&urls(&server, 40)).on_terminal(size);
     server.wait("the requests", |counts| counts.running == 40);
     terminal.wait_for_screen("bars", |screen| screen.contains("file-"));
     let scrolled = terminal.raw().iter().filter(|byte| **byte == b'\n').count();

@@ -34,7 +34,7 @@ struct Facts<'a> {
 pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> Failure {
     let transfer = easy.get_ref();
     if let Some(error) = transfer.socket_error() {
-        return Failure::new(ErrorClass::Local, code_number(code), format!("open a socket: {error}")).passing();
+        return Failure::new(ErrorClass::Local, code_number(code), format!("open a socket: {error}")).shortage();
     }
     let positive = |info| ffi::off(easy, info).unwrap_or(0) > 0;
     classify(Facts {
@@ -53,7 +53,7 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> F
 fn classify(facts: Facts<'_>) -> Failure {
     use ErrorClass::*;
     if lacks_local_means(&facts) {
-        return Failure::new(Local, code_number(facts.code), text(facts)).passing();
+        return Failure::new(Local, code_number(facts.code), text(facts)).shortage();
     }
     let broken = if facts.received > 0 { Partial } else { Protocol };
     let class = match facts.code {
@@ -155,8 +155,8 @@ mod tests {
             (Facts { code: 6, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 7, ..connecting }, Connect, Persistence::Passing),
             (Facts { code: 7, os_errno: 111, ..connecting }, Connect, Persistence::Passing),
-            (Facts { code: 7, os_errno: 99, ..connecting }, Local, Persistence::Passing),
-            (Facts { code: 55, os_errno: 105, ..CONNECTED }, Local, Persistence::Passing),
+            (Facts { code: 7, os_errno: 99, ..connecting }, Local, Persistence::Shortage),
+            (Facts { code: 55, os_errno: 105, ..CONNECTED }, Local, Persistence::Shortage),
             (Facts { code: 28, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 28, ..connecting }, Connect, Persistence::Passing),
             (Facts { code: 28, ..shaking }, Tls, Persistence::Passing),

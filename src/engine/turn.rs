@@ -112,7 +112,7 @@ impl Engine {
         for unwatched in self.reactor.selector.unwatched() {
             match self.running.remove(&unwatched.token) {
                 Some(entry) => {
-                    let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).passing();
+                    let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).shortage();
                     self.end(entry, Err(failure));
                 }
                 None => self.unwatched.push(unwatched.fd),

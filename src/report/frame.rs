@@ -79,10 +79,11 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
     let parts = [
         (0, Some(done)),
         (2, fraction.map(|fraction| format!("{:.0}%", (fraction * 100.0).floor()))),
-        (6, Some(format!("{} ok", Count(tally.ok)))),
+        (7, Some(format!("{} ok", Count(tally.ok)))),
         (1, Some(tally.failed()).filter(|failed| *failed > 0).map(|failed| format!("{} failed", Count(failed)))),
-        (5, Some(format!("{} running", Count(progress.in_flight as u64)))),
-        (7, Some(progress.waiting).filter(|waiting| *waiting > 0).map(|n| format!("{} waiting", Count(n as u64)))),
+        (5, Some(progress.running())),
+        (6, progress.paused()),
+        (8, Some(progress.waiting).filter(|waiting| *waiting > 0).map(|n| format!("{} waiting", Count(n as u64)))),
         (3, meter.rate().map(|rate| Rate(rate).to_string())),
         (4, meter.eta().map(|eta| format!("ETA {}", Time(eta)))),
     ];
@@ -177,7 +178,9 @@ mod tests {
     fn progress(active: &[Active]) -> Progress<'_> {
         Progress {
             in_flight: 60,
+            limit: None,
             waiting: 200,
+            pauses: None,
             received: 0,
             list_bytes: 0,
             list_total: None,

@@ -45,7 +45,7 @@ use crate::job::{Outcome, Settled};
 use crate::outlet::Outlet;
 
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
-pub use self::progress::{Active, Progress};
+pub use self::progress::{Active, Pauses, Progress};
 pub use self::streams::Lost;
 pub use self::tally::Tally;
 

@@ -2,17 +2,22 @@
 //!
 //! Must not know how it is drawn.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::tally::Tally;
+use super::units::Count;
 
 /// The run as it is now, from counters.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// Transfers running.
     pub in_flight: usize,
+    /// Transfers that may run, where `-j auto` finds that number.
+    pub limit: Option<usize>,
     /// Jobs queued or delayed.
     pub waiting: usize,
+    /// Hosts that asked to be left alone for a while.
+    pub pauses: Option<Pauses>,
     /// Body bytes of the whole run, running transfers included.
     pub received: u64,
     /// Bytes of the list read so far.
@@ -25,6 +30,17 @@ pub struct Progress<'a> {
     pub list_ended: bool,
     /// The running transfers; those that run longest are enough.
     pub active: &'a [Active],
+}
+
+/// Hosts that are paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pauses {
+    /// How many.
+    pub hosts: usize,
+    /// The status that paused the one that goes on first.
+    pub status: u32,
+    /// For how long it still waits.
+    pub first: Duration,
 }
 
 /// A running transfer.
@@ -43,6 +59,22 @@ pub struct Active {
 }
 
 impl Progress<'_> {
+    /// How many run: `60 running`, or of how many that may: `60 of 64 running`.
+    pub fn running(&self) -> String {
+        let count = Count(self.in_flight as u64);
+        match self.limit {
+            None => format!("{count} running"),
+            Some(limit) => format!("{count} of {} running", Count(limit as u64)),
+        }
+    }
+
+    /// Which hosts wait, why and how long: `2 hosts paused (429) 12s`.
+    pub fn paused(&self) -> Option<String> {
+        let Pauses { hosts, status, first } = self.pauses?;
+        let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{} hosts", Count(hosts as u64)) };
+        Some(format!("{hosts} paused ({status}) {}s", first.as_secs_f64().ceil()))
+    }
+
     /// Which part of the run is done, from 0 to 1. Before the end of the list is read, its bytes stand for its lines;
     /// `None` when its length is not known either (a pipe).
     pub fn fraction(&self, tally: &Tally) -> Option<f64> {
@@ -91,7 +123,9 @@ mod tests {
             let active = &half[..running];
             let progress = Progress {
                 in_flight: active.len(),
+                limit: None,
                 waiting: 0,
+                pauses: None,
                 received: 0,
                 list_bytes,
                 list_total,
@@ -101,6 +135,29 @@ mod tests {
             };
             assert_eq!(progress.fraction(&tally), expected, "{progress:?}");
         }
+    }
+
+    #[test]
+    fn pauses_and_limits_are_put_in_words() {
+        let pauses = |hosts, millis| Some(Pauses { hosts, status: 429, first: Duration::from_millis(millis) });
+        let progress = Progress {
+            in_flight: 1200,
+            limit: None,
+            waiting: 0,
+            pauses: None,
+            received: 0,
+            list_bytes: 0,
+            list_total: None,
+            lines: 0,
+            list_ended: false,
+            active: &[],
+        };
+        assert_eq!((progress.running().as_str(), progress.paused()), ("1,200 running", None));
+        let progress = Progress { limit: Some(2000), pauses: pauses(1, 11_200), ..progress };
+        assert_eq!(progress.running(), "1,200 of 2,000 running");
+        assert_eq!(progress.paused().as_deref(), Some("1 host paused (429) 12s"));
+        let progress = Progress { pauses: pauses(2, 500), ..progress };
+        assert_eq!(progress.paused().as_deref(), Some("2 hosts paused (429) 1s"));
     }
 
     #[test]

@@ -21,7 +21,10 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
             let _ = write!(text, ", {} {what}", Count(count));
         }
     }
-    let _ = write!(text, ", {} running", Count(progress.in_flight as u64));
+    let _ = write!(text, ", {}", progress.running());
+    if let Some(paused) = progress.paused() {
+        let _ = write!(text, ", {paused}");
+    }
     if progress.waiting > 0 {
         let _ = write!(text, ", {} waiting", Count(progress.waiting as u64));
     }
@@ -109,7 +112,9 @@ mod tests {
         let mut meter = Meter::new(now);
         let mut progress = Progress {
             in_flight: 60,
+            limit: None,
             waiting: 3,
+            pauses: None,
             received: 0,
             list_bytes: 0,
             list_total: None,

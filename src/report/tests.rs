@@ -100,7 +100,9 @@ impl Stage {
 fn progress(active: &[Active]) -> Progress<'_> {
     Progress {
         in_flight: active.len(),
+        limit: None,
         waiting: 0,
+        pauses: None,
         received: 1_000_000,
         list_bytes: 10,
         list_total: Some(20),

@@ -146,8 +146,16 @@ impl Schedule {
         }
     }
 
+    /// Whether what this machine is short of will not come back.
+    pub(super) fn is_hopeless(&self, now: Instant) -> bool {
+        self.local.is_hopeless(self.running, self.options.retry.max_time, now)
+    }
+
     /// This machine has no more to give.
     fn short(&mut self, released: Instant, attempt: &Attempt<'_>, now: Instant) {
+        if self.is_hopeless(now) {
+            return;
+        }
         let Some(most) = self.local.short(self.running, released, now) else { return };
         if let Some(auto) = &mut self.auto {
             auto.halve(now);

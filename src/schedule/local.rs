@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait. Ports come back after a minute in TIME_WAIT, so a longer one would gain nothing.
 const LONGEST: Duration = Duration::from_secs(8);
+/// Nothing came back in this time while no transfer of ours held anything: it is not ours to wait for.
+const GIVE_UP: Duration = Duration::from_secs(120);
 
 /// What shortages have taught.
 #[derive(Debug, Default)]
@@ -15,8 +17,9 @@ pub struct Local {
     /// Transfers that may run; `None`: as many as allowed otherwise.
     most: Option<f64>,
     until: Option<Instant>,
-    /// Shortages since the last success.
+    /// Shortages since the last success, and when the first was.
     row: u32,
+    since: Option<Instant>,
 }
 
 impl Local {
@@ -26,6 +29,7 @@ impl Local {
         if self.until.is_some_and(|until| released < until) {
             return None;
         }
+        self.since.get_or_insert(now);
         let most = (running / 2).max(1);
         self.most = Some(most as f64);
         self.until = Some(now + FIRST.saturating_mul(1 << self.row.min(5)).min(LONGEST));
@@ -35,7 +39,7 @@ impl Local {
 
     /// A transfer came to an end of its own: one more for every round of them, up to `limit`.
     pub fn success(&mut self, limit: usize) {
-        self.row = 0;
+        (self.row, self.since) = (0, None);
         if let Some(most) = self.most {
             let more = most + 1.0 / most;
             self.most = (more < limit as f64).then_some(more);
@@ -45,6 +49,12 @@ impl Local {
     /// Transfers that may run, where `limit` may otherwise.
     pub fn limit(&self, limit: usize) -> usize {
         self.most.map_or(limit, |most| limit.min(most as usize))
+    }
+
+    /// Whether there is nothing left to wait for, with `running` transfers and a patience of `longest`.
+    pub fn is_hopeless(&self, running: usize, longest: Duration, now: Instant) -> bool {
+        let waited = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        running == 0 && waited >= GIVE_UP.min(longest)
     }
 
     /// Until when nothing starts.
@@ -74,6 +84,18 @@ mod tests {
             local.success(200);
         }
         assert_eq!(local.limit(200), 200);
+    }
+
+    #[test]
+    fn what_does_not_come_back_is_not_waited_for_for_ever() {
+        let (now, mut local, hour) = (Instant::now(), Local::default(), Duration::from_secs(3600));
+        local.short(0, now, now);
+        assert!(!local.is_hopeless(0, hour, now + Duration::from_secs(119)));
+        assert!(local.is_hopeless(0, hour, now + GIVE_UP));
+        assert!(local.is_hopeless(0, Duration::from_secs(1), now + Duration::from_secs(1)));
+        assert!(!local.is_hopeless(1, hour, now + hour), "what runs will give back what it has");
+        local.success(9);
+        assert!(!local.is_hopeless(0, hour, now + hour));
     }
 
     #[test]

@@ -266,6 +266,7 @@ impl Schedule {
         attempt: &Attempt<'_>,
         now: Instant,
     ) -> Verdict {
+        let is_hopeless = self.is_hopeless(now);
         let retry = &self.options.retry;
         let queue = self.queues.get(id);
         let class = failure.class;
@@ -284,8 +285,8 @@ impl Schedule {
                 job.tries.pauses += 1;
                 job.tries.free += 1;
             }
-            Sign::Short if retry.in_time(&job, self.local.until(now).unwrap_or(now)) => job.tries.free += 1,
-            Sign::Short => return Verdict::Settled(job),
+            Sign::Short if is_hopeless => return Verdict::Settled(job),
+            Sign::Short => job.tries.free += 1,
             _ if is_restart && !job.tries.restarted => {
                 job.tries.restarted = true;
                 job.tries.free += 1;

@@ -77,7 +77,7 @@ pub enum Sign {
 pub fn sign(attempt: &Attempt<'_>) -> Sign {
     let Err(failure) = attempt.outcome else { return Sign::Served };
     match (failure.class, failure.persistence) {
-        (ErrorClass::Local, Persistence::Passing) => Sign::Short,
+        (_, Persistence::Shortage) => Sign::Short,
         (ErrorClass::Local | ErrorClass::Cancelled | ErrorClass::Input, _) => Sign::Nothing,
         (ErrorClass::Http, _) => match attempt.status {
             Some(429) => Sign::Busy(429),
@@ -102,7 +102,7 @@ pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
         (ErrorClass::Http, Some(status)) => {
             matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524)
         }
-        _ => failure.persistence == Persistence::Passing,
+        _ => failure.persistence != Persistence::Lasting,
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(may_pass(&failure(class), None), expected, "{class:?}");
         }
         assert!(!may_pass(&failure(Tls).lasting(), None), "a refused certificate");
-        assert!(may_pass(&failure(Local).passing(), None), "no descriptor");
+        assert!(may_pass(&failure(Local).shortage(), None), "no descriptor");
     }
 
     #[test]
@@ -198,7 +198,8 @@ mod tests {
             ((failure(Protocol), None, None, true), Sign::Refused),
             ((failure(Partial), Some(200), None, true), Sign::Nothing),
             ((failure(TooLarge), Some(200), None, true), Sign::Served),
-            ((failure(Local).passing(), None, None, false), Sign::Short),
+            ((failure(Local).shortage(), None, None, false), Sign::Short),
+            ((failure(Local).passing(), None, None, true), Sign::Nothing),
             ((failure(Local), Some(200), None, true), Sign::Nothing),
             ((failure(Cancelled), None, None, false), Sign::Nothing),
         ] {

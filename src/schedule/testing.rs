@@ -120,7 +120,6 @@ pub struct Seen {
     /// When, since the beginning.
     pub at: Duration,
     /// Whose.
-    pub urlnum: u64,
     /// The response.
     pub status: Option<u32>,
 }
@@ -268,7 +267,7 @@ impl World {
         let (running, most) = self.running.entry(name.clone()).or_default();
         *running += 1;
         *most = (*most).max(*running);
-        let seen = Seen { at, urlnum: job.urlnum, status: reply.status };
+        let seen = Seen { at, status: reply.status };
         self.seen.entry(name).or_default().push(seen);
         self.sequence += 2;
         if let Some(connects) = reply.connects {

@@ -17,7 +17,7 @@ impl Fault {
         let message = format!("{doing} {what}: {}", reason(errno));
         let failure = Failure::local(message);
         // Descriptors and memory come back when other transfers end.
-        let failure = if is_shortage(errno) { failure.passing() } else { failure };
+        let failure = if is_shortage(errno) { failure.shortage() } else { failure };
         Fault { failure, errno: Some(errno) }
     }
 
@@ -68,6 +68,6 @@ mod tests {
         assert_eq!(full.into_failure(), Failure::local("write a/b.txt: No space left on device"));
         let shortage = Fault::system("open", "x", Errno::MFILE);
         assert!(!shortage.is_full());
-        assert_eq!(shortage.into_failure().persistence, Persistence::Passing);
+        assert_eq!(shortage.into_failure().persistence, Persistence::Shortage);
     }
 }

@@ -21,7 +21,7 @@ fn server(mut chance: fastrand::Rng) -> Server {
             4 => Reply::unreachable(ErrorClass::Dns, takes),
             5 => failed(ErrorClass::Stall),
             6 => failed(ErrorClass::Protocol),
-            7 => Reply { outcome: Err(Failure::local("").passing()), ..Reply::unreachable(ErrorClass::Local, takes) },
+            7 => Reply { outcome: Err(Failure::local("").shortage()), ..Reply::unreachable(ErrorClass::Local, takes) },
             _ => Reply::ok(takes),
         }
     })

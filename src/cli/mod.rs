@@ -1,5 +1,7 @@
 //! What may be typed. Does nothing: [`crate::config`] gives it its meaning.
 
+mod values;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,34 +72,34 @@ pub struct Args {
     pub no_remote_time: bool,
 
     /// Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024)
-    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Output")]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Output")]
     pub max_filesize: Option<u64>,
 
     /// Transfers at once, or auto [default: 50]
     ///
     /// With auto the number is found while running, for each host and in all: more while that brings something, fewer
     /// when servers refuse, slow down or time out.
-    #[arg(short = 'j', long, value_name = "N", value_parser = jobs, help_heading = "How many")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = values::jobs, help_heading = "How many")]
     pub jobs: Option<Jobs>,
 
     /// Transfers of one host at once [default: 8, with -j the same as that]
-    #[arg(long, value_name = "N", value_parser = count, help_heading = "How many")]
+    #[arg(long, value_name = "N", value_parser = values::count, help_heading = "How many")]
     pub per_host: Option<usize>,
 
     /// Starts per time, such as 30/s, 100/m or 5/h, of all hosts together
-    #[arg(long, value_name = "N/UNIT", value_parser = rate, help_heading = "How many")]
+    #[arg(long, value_name = "N/UNIT", value_parser = values::rate, help_heading = "How many")]
     pub rate: Option<Duration>,
 
     /// Starts per time of each host
-    #[arg(long, value_name = "N/UNIT", value_parser = rate, help_heading = "How many")]
+    #[arg(long, value_name = "N/UNIT", value_parser = values::rate, help_heading = "How many")]
     pub rate_per_host: Option<Duration>,
 
     /// Bytes a second, for all transfers together (suffixes k, M, G: times 1024)
-    #[arg(long, value_name = "RATE", value_parser = speed, help_heading = "How many")]
+    #[arg(long, value_name = "RATE", value_parser = values::speed, help_heading = "How many")]
     pub limit_rate: Option<u64>,
 
     /// Bytes a second, for the transfers of each host together
-    #[arg(long, value_name = "RATE", value_parser = speed, help_heading = "How many")]
+    #[arg(long, value_name = "RATE", value_parser = values::speed, help_heading = "How many")]
     pub limit_rate_per_host: Option<u64>,
 
     /// Attempts after a failure that may pass
@@ -108,31 +110,31 @@ pub struct Args {
     pub retry: u32,
 
     /// Fixed delay between attempts; without it one second, doubled each time, with jitter
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Trying")]
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = "Trying")]
     pub retry_delay: Option<Duration>,
 
     /// No attempt starts later than this after a URL's first
-    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = seconds, help_heading = "Trying")]
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = values::seconds, help_heading = "Trying")]
     pub retry_max_time: Duration,
 
     /// Longest pause that a server may ask for; for more, its URLs fail in this run
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, help_heading = "Trying")]
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = values::seconds, help_heading = "Trying")]
     pub retry_after_max: Duration,
 
     /// Limit for name lookup, connection and TLS handshake
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = limit, help_heading = "Trying")]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::limit, help_heading = "Trying")]
     pub connect_timeout: Duration,
 
     /// Give up on a transfer after so long without an answer or a byte
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = limit, help_heading = "Trying")]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::limit, help_heading = "Trying")]
     pub stall_timeout: Duration,
 
     /// Limit for one attempt
-    #[arg(short = 'm', long, value_name = "SECONDS", value_parser = limit, help_heading = "Trying")]
+    #[arg(short = 'm', long, value_name = "SECONDS", value_parser = values::limit, help_heading = "Trying")]
     pub max_time: Option<Duration>,
 
     /// Stop when more than N, or N% of the URLs (from the hundredth on), have failed
-    #[arg(long, value_name = "N|N%", value_parser = failures, conflicts_with = "fail_early", help_heading = "Trying")]
+    #[arg(long, value_name = "N|N%", value_parser = values::failures, conflicts_with = "fail_early", help_heading = "Trying")]
     pub max_failures: Option<Failures>,
 
     /// Stop at the first failure
@@ -164,7 +166,7 @@ pub struct Args {
     pub cacert: Option<PathBuf>,
 
     /// Use this address for a host and port: HOST:PORT:ADDRESS
-    #[arg(long, value_name = "HOST:PORT:ADDRESS", action = ArgAction::Append, value_parser = resolve, help_heading = "Request")]
+    #[arg(long, value_name = "HOST:PORT:ADDRESS", action = ArgAction::Append, value_parser = values::resolve, help_heading = "Request")]
     pub resolve: Vec<String>,
 
     /// HTTP/1.1 only
@@ -318,109 +320,6 @@ pub fn usage_error(message: &str) -> ! {
     command().error(clap::error::ErrorKind::MissingRequiredArgument, message).exit()
 }
 
-/// curl's sizes: `10`, `10k`, `1.5M`.
-fn size(text: &str) -> Result<u64, String> {
-    let split = text.len() - text.chars().last().filter(char::is_ascii_alphabetic).map_or(0, char::len_utf8);
-    let (number, suffix) = text.split_at(split);
-    let unit: f64 = match suffix {
-        "" | "b" | "B" => 1.0,
-        "k" | "K" => 1024.0,
-        "m" | "M" => 1024.0 * 1024.0,
-        "g" | "G" => 1024.0 * 1024.0 * 1024.0,
-        "t" | "T" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-        _ => return Err("a size is a number with an optional k, M, G or T".into()),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if number >= 0.0 && number * unit < 9e18 && number.is_finite() => Ok((number * unit) as u64),
-        _ => Err("a size is a number with an optional k, M, G or T".into()),
-    }
-}
-
-/// A size above zero, for each second.
-fn speed(text: &str) -> Result<u64, String> {
-    match size(text)? {
-        0 => Err("a rate is at least 1 byte a second".into()),
-        speed => Ok(speed),
-    }
-}
-
-/// curl's times: seconds, with a fraction if need be.
-fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|seconds| *seconds <= 3e9)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "a time is a number of seconds, such as 10 or 2.5".into())
-}
-
-/// A deadline: a time above zero.
-fn limit(text: &str) -> Result<Duration, String> {
-    match seconds(text)? {
-        limit if limit < Duration::from_millis(1) => Err("a limit is at least 0.001 seconds".into()),
-        limit => Ok(limit),
-    }
-}
-
-/// 1 to 65535, curl's bound.
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(count @ 1..=65_535) => Ok(count),
-        _ => Err("the number of transfers is from 1 to 65535".into()),
-    }
-}
-
-fn jobs(text: &str) -> Result<Jobs, String> {
-    match text {
-        "auto" => Ok(Jobs::Auto),
-        _ => count(text).map(Jobs::Fixed).map_err(|why| format!("{why}, or auto")),
-    }
-}
-
-/// `N/s`, `N/m`, `N/h`, as the time between two starts.
-fn rate(text: &str) -> Result<Duration, String> {
-    let wrong = || "a rate is a number per unit of time, such as 30/s, 100/m or 5/h".to_owned();
-    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let seconds = match unit {
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    };
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    // One in a year is the slowest, a million a second the fastest that means something.
-    match seconds / number {
-        interval if (1e-6..=3.2e7).contains(&interval) => Ok(Duration::from_secs_f64(interval)),
-        _ => Err(wrong()),
-    }
-}
-
-/// `N` or `N%`.
-fn failures(text: &str) -> Result<Failures, String> {
-    let wrong = || "a number of URLs, or a percentage such as 5%".to_owned();
-    match text.strip_suffix('%') {
-        None => text.parse().map(Failures::Count).map_err(|_| wrong()),
-        Some(percent) => match percent.parse::<f64>() {
-            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Failures::Percent(percent)),
-            _ => Err(wrong()),
-        },
-    }
-}
-
-/// `[+]HOST:PORT:ADDRESS[,ADDRESS]…`.
-fn resolve(text: &str) -> Result<String, String> {
-    let wrong = || "it has the form HOST:PORT:ADDRESS".to_owned();
-    let mut parts = text.splitn(3, ':');
-    let (Some(host), Some(port), Some(addresses)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(wrong());
-    };
-    let is_address = |address: &str| address.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    if host.trim_start_matches('+').is_empty() || port.parse::<u16>().is_err() || !addresses.split(',').all(is_address)
-    {
-        return Err(wrong());
-    }
-    Ok(text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,110 +327,5 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_are_curls() {
-        for (text, bytes) in [
-            ("0", Some(0)),
-            ("10", Some(10)),
-            ("10k", Some(10_240)),
-            ("1.5M", Some(1_572_864)),
-            ("2G", Some(2_147_483_648)),
-            ("1T", Some(1_099_511_627_776)),
-            ("", None),
-            ("k", None),
-            ("-1", None),
-            ("1e30", None),
-            ("nan", None),
-            ("10x", None),
-            ("10 é", None),
-        ] {
-            assert_eq!(size(text).ok(), bytes, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn times_are_seconds() {
-        for (text, time) in [
-            ("10", Some(10_000)),
-            ("0.5", Some(500)),
-            ("0", None),
-            ("-1", None),
-            ("1e400", None),
-            ("inf", None),
-            ("soon", None),
-        ] {
-            assert_eq!(limit(text).ok(), time.map(Duration::from_millis), "{text:?}");
-        }
-        assert_eq!(seconds("0").ok(), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn fixed_addresses_are_checked() {
-        for (text, good) in [
-            ("example.com:443:127.0.0.1", true),
-            ("example.com:443:127.0.0.1,127.0.0.2", true),
-            ("example.com:443:[::1]", true),
-            ("example.com:443:::1", true),
-            ("+example.com:80:127.0.0.1", true),
-            ("example.com", false),
-            ("example.com:443", false),
-            ("example.com:https:127.0.0.1", false),
-            ("example.com:443:localhost", false),
-            (":443:127.0.0.1", false),
-        ] {
-            assert_eq!(resolve(text).is_ok(), good, "{text}");
-        }
-    }
-
-    #[test]
-    fn job_counts_are_bounded() {
-        for (text, good) in [
-            ("0", false),
-            ("1", true),
-            ("65535", true),
-            ("65536", false),
-            ("1e9", false),
-            ("-5", false),
-            ("auto", true),
-        ] {
-            assert_eq!(jobs(text).is_ok(), good, "{text}");
-        }
-    }
-
-    #[test]
-    fn rates_are_numbers_per_unit_of_time() {
-        for (text, millis) in [
-            ("1/s", Some(1000)),
-            ("20/s", Some(50)),
-            ("0.5/s", Some(2000)),
-            ("60/m", Some(1000)),
-            ("6/h", Some(600_000)),
-            ("0/s", None),
-            ("-1/s", None),
-            ("1e9/s", None),
-            ("nan/s", None),
-            ("10", None),
-            ("10/d", None),
-            ("/s", None),
-        ] {
-            assert_eq!(rate(text).ok(), millis.map(Duration::from_millis), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn failures_are_counted_or_a_share() {
-        for (text, meaning) in [
-            ("0", Some(Failures::Count(0))),
-            ("100", Some(Failures::Count(100))),
-            ("2.5%", Some(Failures::Percent(2.5))),
-            ("101%", None),
-            ("-1", None),
-            ("%", None),
-            ("many", None),
-        ] {
-            assert_eq!(failures(text).ok(), meaning, "{text:?}");
-        }
     }
 }

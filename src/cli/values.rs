@@ -1,0 +1,219 @@
+//! Values of options: curl's spellings of sizes, times and rates.
+
+use std::time::Duration;
+
+use super::{Failures, Jobs};
+
+/// curl's sizes: `10`, `10k`, `1.5M`.
+pub fn size(text: &str) -> Result<u64, String> {
+    let split = text.len() - text.chars().last().filter(char::is_ascii_alphabetic).map_or(0, char::len_utf8);
+    let (number, suffix) = text.split_at(split);
+    let unit: f64 = match suffix {
+        "" | "b" | "B" => 1.0,
+        "k" | "K" => 1024.0,
+        "m" | "M" => 1024.0 * 1024.0,
+        "g" | "G" => 1024.0 * 1024.0 * 1024.0,
+        "t" | "T" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return Err("a size is a number with an optional k, M, G or T".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number >= 0.0 && number * unit < 9e18 && number.is_finite() => Ok((number * unit) as u64),
+        _ => Err("a size is a number with an optional k, M, G or T".into()),
+    }
+}
+
+/// A size above zero, for each second.
+pub fn speed(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("a rate is at least 1 byte a second".into()),
+        speed => Ok(speed),
+    }
+}
+
+/// curl's times: seconds, with a fraction if need be.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| *seconds <= 3e9)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a time is a number of seconds, such as 10 or 2.5".into())
+}
+
+/// A deadline: a time above zero.
+pub fn limit(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        limit if limit < Duration::from_millis(1) => Err("a limit is at least 0.001 seconds".into()),
+        limit => Ok(limit),
+    }
+}
+
+/// 1 to 65535, curl's bound.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(count @ 1..=65_535) => Ok(count),
+        _ => Err("the number of transfers is from 1 to 65535".into()),
+    }
+}
+
+/// `auto`, or as [`count`] has it.
+pub fn jobs(text: &str) -> Result<Jobs, String> {
+    match text {
+        "auto" => Ok(Jobs::Auto),
+        _ => count(text).map(Jobs::Fixed).map_err(|why| format!("{why}, or auto")),
+    }
+}
+
+/// `N/s`, `N/m`, `N/h`, as the time between two starts.
+pub fn rate(text: &str) -> Result<Duration, String> {
+    let wrong = || "a rate is a number per unit of time, such as 30/s, 100/m or 5/h".to_owned();
+    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    // One in a year is the slowest, a million a second the fastest that means something.
+    match seconds / number {
+        interval if (1e-6..=3.2e7).contains(&interval) => Ok(Duration::from_secs_f64(interval)),
+        _ => Err(wrong()),
+    }
+}
+
+/// `N` or `N%`.
+pub fn failures(text: &str) -> Result<Failures, String> {
+    let wrong = || "a number of URLs, or a percentage such as 5%".to_owned();
+    match text.strip_suffix('%') {
+        None => text.parse().map(Failures::Count).map_err(|_| wrong()),
+        Some(percent) => match percent.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Failures::Percent(percent)),
+            _ => Err(wrong()),
+        },
+    }
+}
+
+/// `[+]HOST:PORT:ADDRESS[,ADDRESS]…`.
+pub fn resolve(text: &str) -> Result<String, String> {
+    let wrong = || "it has the form HOST:PORT:ADDRESS".to_owned();
+    let mut parts = text.splitn(3, ':');
+    let (Some(host), Some(port), Some(addresses)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(wrong());
+    };
+    let is_address = |address: &str| address.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    if host.trim_start_matches('+').is_empty() || port.parse::<u16>().is_err() || !addresses.split(',').all(is_address)
+    {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_curls() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("10", Some(10)),
+            ("10k", Some(10_240)),
+            ("1.5M", Some(1_572_864)),
+            ("2G", Some(2_147_483_648)),
+            ("1T", Some(1_099_511_627_776)),
+            ("", None),
+            ("k", None),
+            ("-1", None),
+            ("1e30", None),
+            ("nan", None),
+            ("10x", None),
+            ("10 é", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds() {
+        for (text, time) in [
+            ("10", Some(10_000)),
+            ("0.5", Some(500)),
+            ("0", None),
+            ("-1", None),
+            ("1e400", None),
+            ("inf", None),
+            ("soon", None),
+        ] {
+            assert_eq!(limit(text).ok(), time.map(Duration::from_millis), "{text:?}");
+        }
+        assert_eq!(seconds("0").ok(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn fixed_addresses_are_checked() {
+        for (text, good) in [
+            ("example.com:443:127.0.0.1", true),
+            ("example.com:443:127.0.0.1,127.0.0.2", true),
+            ("example.com:443:[::1]", true),
+            ("example.com:443:::1", true),
+            ("+example.com:80:127.0.0.1", true),
+            ("example.com", false),
+            ("example.com:443", false),
+            ("example.com:https:127.0.0.1", false),
+            ("example.com:443:localhost", false),
+            (":443:127.0.0.1", false),
+        ] {
+            assert_eq!(resolve(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn job_counts_are_bounded() {
+        for (text, good) in [
+            ("0", false),
+            ("1", true),
+            ("65535", true),
+            ("65536", false),
+            ("1e9", false),
+            ("-5", false),
+            ("auto", true),
+        ] {
+            assert_eq!(jobs(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_numbers_per_unit_of_time() {
+        for (text, millis) in [
+            ("1/s", Some(1000)),
+            ("20/s", Some(50)),
+            ("0.5/s", Some(2000)),
+            ("60/m", Some(1000)),
+            ("6/h", Some(600_000)),
+            ("0/s", None),
+            ("-1/s", None),
+            ("1e9/s", None),
+            ("nan/s", None),
+            ("10", None),
+            ("10/d", None),
+            ("/s", None),
+        ] {
+            assert_eq!(rate(text).ok(), millis.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_or_a_share() {
+        for (text, meaning) in [
+            ("0", Some(Failures::Count(0))),
+            ("100", Some(Failures::Count(100))),
+            ("2.5%", Some(Failures::Percent(2.5))),
+            ("101%", None),
+            ("-1", None),
+            ("%", None),
+            ("many", None),
+        ] {
+            assert_eq!(failures(text).ok(), meaning, "{text:?}");
+        }
+    }
+}

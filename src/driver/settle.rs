@@ -1,0 +1,154 @@
+//! How jobs end: published, tried again, failed or cancelled, and always told.
+
+use std::borrow::Cow;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::{CHECK_EVERY, Driver, LAST_WORDS, Landing};
+use crate::engine::Done;
+use crate::exit::Exit;
+use crate::fatal::Fatal;
+use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
+use crate::schedule::{self, Attempt, Verdict};
+use crate::signals::Shutdown;
+
+impl Driver {
+    /// Everything that ended in this turn: published or tried again, and told.
+    pub(super) fn settle(&mut self) -> anyhow::Result<()> {
+        for note in self.engine.notes() {
+            self.report.note(&note);
+        }
+        for host in self.engine.connected() {
+            self.schedule.connected(&host, self.now);
+        }
+        while let Some(done) = self.engine.finished() {
+            self.take_back(done)?;
+        }
+        for note in self.schedule.take_notes() {
+            match note.level {
+                schedule::Level::Always => self.report.note(&note.text),
+                schedule::Level::Verbose => self.report.detail(&note.text),
+            }
+        }
+        while let Some(first) = self.landing.front_mut() {
+            let Poll::Ready((outcome, saved)) = self.sink.publish(&mut first.body) else { break };
+            if let Some(Landing { job, stats, started, .. }) = self.landing.pop_front() {
+                self.record(job, outcome, stats, saved, started)?;
+            }
+        }
+        if let Some(due) = self.next_check.filter(|due| *due <= self.now) {
+            self.next_check = Some(due.max(self.now) + CHECK_EVERY);
+            match self.source.check() {
+                Ok(None) => {}
+                Ok(Some(note)) => {
+                    self.report.note(&note);
+                    self.readable = true;
+                }
+                Err(error) => self.break_off(Fatal { exit: Exit::Local, error }),
+            }
+        }
+        Ok(())
+    }
+
+    /// An attempt is over: a whole body lands, a failure is tried again or settled.
+    fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
+        let Done { job, body, result, stats, retry_after, connected, answered_by, started } = done;
+        let verdict = self.schedule.ended(
+            job,
+            &Attempt {
+                outcome: result.as_ref().copied(),
+                status: stats.as_ref().and_then(|stats| stats.http_code),
+                retry_after,
+                answered_by: answered_by.as_ref(),
+                connected,
+                first_byte: stats.as_ref().and_then(|stats| stats.time_starttransfer).filter(|time| !time.is_zero()),
+                bytes: stats.as_ref().map_or(0, |stats| stats.size_download),
+            },
+            self.now,
+        );
+        let failure = match (result, body) {
+            (Ok(()), Some(body)) => {
+                if let Verdict::Settled(job) = verdict {
+                    self.landing.push_back(Landing { job, body, stats, started });
+                }
+                return Ok(());
+            }
+            (Ok(()), None) => Failure::local("no body"),
+            (Err(failure), body) => {
+                if let Some(body) = body {
+                    self.sink.abandon(body, Some(&failure));
+                }
+                failure
+            }
+        };
+        let (job, failure) = match verdict {
+            Verdict::Kept => return Ok(()),
+            Verdict::Settled(job) => (job, failure),
+            Verdict::Failed(job, failure) => (job, failure),
+        };
+        let outcome = match failure.class {
+            ErrorClass::Cancelled => Outcome::Cancelled(Cow::from(failure.message)),
+            _ => Outcome::Failed(failure),
+        };
+        self.record(job, outcome, stats, Saved::default(), started)
+    }
+
+    /// Settles a job of which nothing was sent.
+    pub(super) fn tell(&mut self, job: Job, outcome: Outcome) -> anyhow::Result<()> {
+        let filename = match outcome {
+            Outcome::Skipped(_) => self.sink.filename(&job),
+            _ => None,
+        };
+        self.record(job, outcome, None, Saved { filename, ..Saved::default() }, self.now)
+    }
+
+    fn record(
+        &mut self,
+        job: Job,
+        outcome: Outcome,
+        stats: Option<Stats>,
+        saved: Saved,
+        started: Instant,
+    ) -> anyhow::Result<()> {
+        let time_queue = started.saturating_duration_since(job.accepted);
+        if let Some(why) = self.schedule.settled(&outcome) {
+            self.stop(&why)?;
+        }
+        self.report.settled(&Settled { job, outcome, stats, saved, time_queue })
+    }
+
+    /// Nothing more is started; what waits is cancelled.
+    fn stop(&mut self, why: &str) -> anyhow::Result<()> {
+        self.ended = true;
+        self.next_check = None;
+        let count = self.schedule.running();
+        let jobs = self.schedule.drain(self.now);
+        self.report.note(&format!("stopping: {why}; {count} running transfers finish"));
+        for job in jobs {
+            self.tell(job, Outcome::Cancelled(Cow::from("stopped before it was started")))?;
+        }
+        Ok(())
+    }
+
+    /// The first signal stops admission, the second everything.
+    pub(super) fn hear(&mut self) -> anyhow::Result<()> {
+        let heard = self.signals.heard();
+        if heard >= Shutdown::Draining && self.shutdown < Shutdown::Draining {
+            self.stop("interrupted, once more to stop at once")?;
+            let unread = self.source.leftover();
+            if unread > 0 {
+                self.report.note(&format!("stopping: {unread} lines in the pipe were not taken"));
+            }
+        }
+        if heard == Shutdown::Stopping && self.shutdown < Shutdown::Stopping {
+            self.engine.cancel();
+            for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
+                self.sink.abandon(body, None);
+                self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;
+            }
+            self.give_up = Some(self.now + LAST_WORDS);
+        }
+        self.shutdown = self.shutdown.max(heard);
+        Ok(())
+    }
+}
