@@ -20,6 +20,7 @@ mod schedule;
 mod signals;
 mod sink;
 mod source;
+mod text;
 
 use std::process::ExitCode;
 

@@ -59,6 +59,10 @@ pub enum Long {
     OsErrno,
     /// `CURLINFO_NUM_CONNECTS`.
     NumConnects,
+    /// `CURLINFO_PRIMARY_PORT`.
+    PrimaryPort,
+    /// `CURLINFO_HTTP_CONNECTCODE`.
+    HttpConnectcode,
 }
 
 /// Infos of type `curl_off_t`.
@@ -88,6 +92,8 @@ pub fn long(easy: &impl Handle, info: Long) -> Option<i64> {
         Long::HttpVersion => curl_sys::CURLINFO_LONG + 46,
         Long::OsErrno => curl_sys::CURLINFO_OS_ERRNO,
         Long::NumConnects => curl_sys::CURLINFO_NUM_CONNECTS,
+        Long::PrimaryPort => curl_sys::CURLINFO_PRIMARY_PORT,
+        Long::HttpConnectcode => curl_sys::CURLINFO_HTTP_CONNECTCODE,
     };
     let mut value: c_long = 0;
     // SAFETY: the handle is alive as long as `easy`; an info of type LONG writes one `long` through the pointer.
