@@ -168,33 +168,41 @@ pub fn no_capath<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_CAPATH, ptr::null::<c_char>()) })
 }
 
-/// A handler that wants to know when its request is about to be sent.
-pub trait Prereq: Handler {
+/// Someone who wants to know when a request is about to be sent.
+pub trait Prereq {
     /// The connection stands (TLS included) and the request goes out next (`CURLOPT_PREREQFUNCTION`). Called once
     /// for every request, redirects too. Must not panic and must not call libcurl.
     fn connected(&self);
 }
 
+/// A handler that shares what libcurl tells with libcurl. Not the handler itself: the other callbacks have it
+/// exclusively.
+pub trait Linked: Handler {
+    /// What is shared.
+    type Link: Prereq;
+    /// The same one for as long as the handler lives.
+    fn link(&self) -> &Rc<Self::Link>;
+}
+
 /// Has [`Prereq::connected`] called.
-pub fn on_connected<H: Prereq>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
-    extern "C" fn callback<H: Prereq>(
+pub fn on_connected<H: Linked>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    extern "C" fn callback<L: Prereq>(
         data: *mut c_void,
         _remote: *mut c_char,
         _local: *mut c_char,
         _remote_port: c_int,
         _local_port: c_int,
     ) -> c_int {
-        // SAFETY: `data` is the handler inside the Easy2's heap block, set below; it lives as long as the easy
-        // handle, and only a shared reference is taken.
-        unsafe { &*(data as *const H) }.connected();
+        // SAFETY: `data` is the link, set below; the handler keeps it as long as the easy handle lives, and nobody
+        // has an exclusive reference to what an Rc shares.
+        unsafe { &*(data as *const L) }.connected();
         0 // CURL_PREREQFUNC_OK
     }
-    let handler = ptr::from_ref(easy.get_ref());
-    let callback: extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int = callback::<H>;
-    // SAFETY: option and argument types are those of the manual page; the handler's address is stable because
-    // Easy2 keeps it in a box.
+    let link = Rc::as_ptr(easy.get_ref().link());
+    let callback: extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int = callback::<H::Link>;
+    // SAFETY: option and argument types are those of the manual page; an Rc does not move what it shares.
     unsafe {
-        check(curl_sys::curl_easy_setopt(easy.raw(), PREREQDATA, handler as *const c_void))?;
+        check(curl_sys::curl_easy_setopt(easy.raw(), PREREQDATA, link as *const c_void))?;
         check(curl_sys::curl_easy_setopt(easy.raw(), PREREQFUNCTION, callback))
     }
 }
@@ -287,7 +295,7 @@ impl<C: Callbacks> EventMulti<C> {
         let socket: curl_sys::curl_socket_callback = socket::<C>;
         let timer: curl_sys::curl_multi_timer_callback = timer::<C>;
         // SAFETY: option and argument types are those of the manual pages; `callbacks` is kept in the value made
-        // here, and its drop unsets all four.
+        // here, and its drop unsets both functions: without them libcurl does not use the data.
         unsafe {
             let raw = multi.raw();
             for code in [

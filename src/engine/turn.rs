@@ -15,6 +15,11 @@ impl Engine {
         if let Err(error) = self.drive() {
             self.start_over(&error, now)?;
         }
+        for token in self.reactor.selector.connected() {
+            if let Some(entry) = self.running.get(&token) {
+                entry.handle.get_ref().stands();
+            }
+        }
         self.serve_connected(now);
         self.serve_paused(now);
         self.collect(now);
