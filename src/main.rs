@@ -5,6 +5,8 @@
 //! motion), [`sink`] (where bytes land) and [`report`] (what people and programs see); [`job`] has the words they
 //! share.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod cli;
 mod config;
 mod driver;
