@@ -314,3 +314,34 @@ fn a_server_that_always_sends_us_away_is_given_up() {
         assert!(server.connections() <= 20, "{name}: {} connections\n{run}", server.connections());
     }
 }
+
+#[test]
+fn the_file_of_authorities_is_not_read_for_every_connection() {
+    let authority = Authority::new();
+    let config = authority.identity().server_config(Alpn::Http11);
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    let server = Raw::tls(config, move |_| Step::answer(answer));
+    let urls: Vec<String> = (0..20).map(|number| server.url(&format!("/{number}"))).collect();
+    let dir = tempfile::tempdir().expect("make a temporary directory");
+    let log = dir.path().join("opened");
+    let trace = ["strace", "-f", "-qq", "-e", "trace=open,openat", "-o"].map(std::ffi::OsString::from);
+    if !std::process::Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        assert!(std::env::var_os("CI").is_none(), "strace is missing, or may not trace");
+        println!("skipped: strace is missing, or may not trace");
+        return;
+    }
+    let run = Fetch::recorded()
+        .under(trace.into_iter().chain([log.clone().into_os_string()]))
+        .args(["--http1.1", "-j", "2", "--cacert"])
+        .arg(authority.pem())
+        .urls(&urls)
+        .run();
+    run.assert_exit(0).check_invariants(20);
+    assert_eq!(server.connections(), 20, "{run}");
+    let opened = std::fs::read_to_string(&log).expect("strace's log").matches("ca.pem").count();
+    assert!((1..=3).contains(&opened), "opened {opened} times\n{run}");
+}

@@ -26,6 +26,10 @@ const PREREQDATA: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 313;
 const PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 318;
 /// `CURLOPT_REDIR_PROTOCOLS_STR`.
 const REDIR_PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 319;
+/// `CURLMOPT_NETWORK_CHANGED`.
+const MULTI_NETWORK_CHANGED: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 17;
+/// `CURLMNWC_CLEAR_CONNS`.
+const CLEAR_CONNS: c_long = 1 << 1;
 /// `CURLMOPT_QUICK_EXIT`.
 const MULTI_QUICK_EXIT: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 21;
 
@@ -312,6 +316,16 @@ impl<C: Callbacks> EventMulti<C> {
             curl_sys::curl_multi_setopt(raw, MULTI_QUICK_EXIT, 1 as c_long);
         }
         Ok(EventMulti { multi, _callbacks: callbacks })
+    }
+}
+
+impl<C: Callbacks> EventMulti<C> {
+    /// Closes every idle connection (`CURLMOPT_NETWORK_CHANGED`). Those in use would not be used again.
+    pub fn drop_idle(&self) {
+        // SAFETY: the multi handle is alive; the option takes a `long`. Unknown before 8.16: they stay open then.
+        unsafe {
+            curl_sys::curl_multi_setopt(self.multi.raw(), MULTI_NETWORK_CHANGED, CLEAR_CONNS);
+        }
     }
 }
 
