@@ -248,10 +248,11 @@ fn fault() -> Option<Fault> {
         return None;
     }
     let fault = std::env::var("FETCHMANY_FAULT").ok()?;
-    match fault.strip_prefix("action:") {
-        Some(number) => number.parse().ok().map(Fault::Action),
-        None => (fault == "select").then_some(Fault::Select),
+    #[cfg(debug_assertions)]
+    if let Some(number) = fault.strip_prefix("action:") {
+        return number.parse().ok().map(Fault::Action);
     }
+    (fault == "select").then_some(Fault::Select)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! motion), [`sink`] (where bytes land) and [`report`] (what people and programs see); [`job`] has the words they
 //! share.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod cli;
 mod config;
 mod driver;
@@ -20,6 +22,7 @@ mod schedule;
 mod signals;
 mod sink;
 mod source;
+mod text;
 
 use std::process::ExitCode;
 

@@ -4,10 +4,12 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Fetch, Gate, Place, Reply, Running, Seen, Server, Stream, until};
+use crate::harness::authority::Alpn;
+use crate::harness::{Authority, Fetch, Gate, Place, Reply, Running, Seen, Server, Stream, until};
 
 /// Every path answers with itself.
 fn echo() -> Server {
@@ -270,4 +272,36 @@ fn a_pipe_that_vanishes_is_made_again() {
     writeln!(writer(&place), "{}", server.url("/a")).expect("write");
     running.wait_for_line(Stream::Out, "/a");
     stop(running, 1);
+}
+
+/// Whether a connection to this port was closed by its server and by nobody else.
+fn is_half_closed(port: u16) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the sockets");
+    // Remote address and CLOSE_WAIT.
+    let (server, state) = (format!("0100007F:{port:04X}"), "08");
+    sockets.lines().any(|line| line.split_whitespace().skip(2).take(2).eq([server.as_str(), state]))
+}
+
+#[test]
+fn an_idle_daemon_lets_go_of_connections_that_their_servers_close() {
+    let (authority, place) = (Authority::new(), Place::new());
+    let running = daemon(&place).args(["-j", "8", "--cacert"]).arg(authority.pem()).start();
+    until("the pipe", || is_fifo(&place.path("pipe")));
+    serve_one(&running, &place);
+    for alpn in [Alpn::Http11, Alpn::Http2] {
+        let server = Server::tls(&authority.identity(), alpn, |seen: &Seen| Reply::ok(seen.path.clone()));
+        let mut lines = String::new();
+        for number in 0..8 {
+            lines += &format!("{}\n", server.url(&format!("/{alpn:?}-{number}")));
+        }
+        write!(writer(&place), "{lines}").expect("write");
+        (0..8).for_each(|number| drop(running.wait_for_line(Stream::Out, &format!("/{alpn:?}-{number}"))));
+        let port = server.port();
+        drop(server);
+        until("the connections to go", || !is_half_closed(port));
+        let wakeups = running.wakeups();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(running.wakeups() - wakeups < 20, "awake without need");
+    }
+    stop(running, 17);
 }

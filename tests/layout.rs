@@ -14,10 +14,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config",   &["cli", "engine", "exit", "job", "journal", "report", "schedule", "sink", "source"]),
     ("fatal",    &["exit"]),
     ("generate", &["cli"]),
-    ("engine",   &["job", "sink"]),
+    ("engine",   &["job", "sink", "text"]),
     ("sink",     &["job", "outlet"]),
     ("report",   &["job", "outlet"]),
-    ("source",   &["job"]),
+    ("source",   &["job", "text"]),
     ("schedule", &["job"]),
     ("journal",  &["job"]),
     ("outlet",   &[]),
@@ -26,6 +26,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("cli",      &[]),
     ("exit",     &[]),
     ("job",      &[]),
+    ("text",     &[]),
 ];
 
 /// One crate, one door.
@@ -42,7 +43,8 @@ const DOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that stand on `std` and the crates named here.
-const STD_AND: &[(&str, &[&str])] = &[("job", &[]), ("exit", &[]), ("cli", &["clap"]), ("outlet", &["rustix"])];
+const STD_AND: &[(&str, &[&str])] =
+    &[("job", &[]), ("text", &[]), ("exit", &[]), ("cli", &["clap"]), ("outlet", &["rustix"])];
 
 /// Where `unsafe` may be written.
 const UNSAFE_IN: &str = "src/engine/ffi.rs";

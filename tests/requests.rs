@@ -1,5 +1,6 @@
 //! What is sent, and where redirects and proxies lead.
 
+use crate::harness::raw::BlackHole;
 use crate::harness::reply::base64;
 use crate::harness::{Fetch, Finished, Place, Raw, Reply, Seen, Server, Step};
 
@@ -129,6 +130,7 @@ fn head_requests_fetch_nothing() {
     run.assert_exit(1).check_invariants(2);
     assert!(server.seen().iter().all(|seen| seen.method == "HEAD"), "{run}");
     assert_eq!(run.results(), ["ok", "failed"], "{run}");
+    assert!(run.records().iter().all(|record| record["size"].is_null()), "{run}");
     assert_eq!(run.place().names("."), ["urls.txt"], "{run}");
 }
 
@@ -173,7 +175,8 @@ fn credentials_do_not_follow_a_redirect_to_another_host() {
     let url = |path: &str| server.url(path).replace("//", "//user:S3CR3T-1@");
     let headers = ["-H", "Authorization: Bearer S3CR3T-2", "-H", "Cookie: S3CR3T-3"];
     for (args, path) in [(&[][..], "/a"), (&[], "/b"), (&headers, "/a")] {
-        fetch_one(args, &url(path));
+        let run = fetch_one(args, &url(path));
+        assert!(!String::from_utf8_lossy(&run.stdout).contains("evil:word"), "{run}");
     }
     for seen in other.seen() {
         assert!(!format!("{:?}", seen.headers).contains("S3CR3T") && seen.header("cookie").is_none(), "{seen:?}");
@@ -219,6 +222,41 @@ fn a_proxy_that_refuses_is_a_failure_and_the_server_is_not_asked() {
         }
     }
     assert!(target.seen().is_empty());
+}
+
+#[test]
+fn a_tunnel_that_a_proxy_refuses_is_asked_for_once() {
+    for (status, attempts) in [(407, 1), (403, 1), (429, 3), (503, 3)] {
+        let proxy = Raw::always(Step::answer(format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n")));
+        let args = ["--retry", "2", "--retry-delay", "0.01", "-x", &proxy.url("")];
+        let run = Fetch::recorded().args(args).arg("https://target.invalid/a").run();
+        run.assert_exit(1).assert_failed("connect").check_invariants(1);
+        assert!(run.record()["errormsg"].as_str().is_some_and(|text| text.contains(&status.to_string())), "{run}");
+        assert_eq!(proxy.connections(), attempts, "{status}\n{run}");
+    }
+}
+
+#[test]
+fn a_redirect_to_a_host_that_does_not_answer_is_a_connect_failure() {
+    let hole = BlackHole::new();
+    let to = hole.url();
+    let server = Server::http(move |_| Reply::redirect(302, to.clone()));
+    // The silence of a connect is no stall.
+    let args = ["--stall-timeout", "0.5", "--connect-timeout", "2"];
+    fetch_one(&args, &server.url("/a")).assert_exit(1).assert_failed_with("connect", 28);
+}
+
+#[test]
+fn only_the_family_that_was_asked_for_is_used() {
+    let server = echo();
+    let url = server.url_as("a.test", "/a");
+    let both = format!("a.test:{}:127.0.0.1,[::1]", server.port());
+    let run = fetch_one(&["-4", "--resolve", &both], &url);
+    run.assert_exit(0);
+    assert_eq!(run.record()["remote_ip"], "127.0.0.1", "{run}");
+    fetch_one(&["-6", "--resolve", &both], &url).assert_exit(1);
+    fetch_one(&["-6", "--resolve", &server.resolve("a.test")], &url).assert_exit(1);
+    assert_eq!(server.seen().len(), 1);
 }
 
 #[test]

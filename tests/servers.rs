@@ -189,8 +189,9 @@ fn a_host_that_does_not_answer_a_connect_is_given_up() {
     let run = Fetch::recorded().args(["--retry", "0", "--connect-timeout", "1"]).arg(hole.url()).run();
     run.assert_exit(1).check_invariants(1);
     let record = run.record();
-    assert!(record["error_class"] == "connect" || record["error_class"] == "timeout", "{run}");
+    assert_eq!(record["error_class"], "connect", "{run}");
     assert_eq!(record["exitcode"], 28, "{run}");
+    assert!(record["remote_port"].is_null(), "{run}");
 }
 
 #[test]
@@ -318,6 +319,13 @@ fn a_coded_body_that_cannot_be_decoded_is_a_failure() {
         run.check_invariants(1);
         assert_eq!(run.record()["result"], "failed", "{name}\n{run}");
     }
+}
+
+#[test]
+fn a_body_that_two_lines_say_is_coded_twice_is_not_stored_half_decoded() {
+    let server = Server::http(|_| Reply::status(200).header("content-encoding", "gzip").gzip(&gzip(b"plain")));
+    let run = Fetch::recorded().args(["--compressed", "--retry", "0"]).arg(server.url("/a")).run();
+    run.assert_exit(1).assert_failed("protocol").check_invariants(1);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Stopping: the first signal lets running transfers finish, the second does not, and nothing is told or left that
 //! is not so.
 
-use rustix::process::Signal;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::harness::command::Stdin;
 use crate::harness::{Fetch, Finished, Gate, Place, Reply, Running, Seen, Server, Stream, until};
@@ -191,4 +193,30 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     }
     gate.open();
     running.finish().assert_exit(0).check_invariants(2);
+}
+
+#[test]
+fn who_was_answered_while_the_program_was_stopped_has_not_stalled() {
+    // More than the program takes from the kernel at once.
+    const TRANSFERS: usize = 1500;
+    let (limit, needed) = (getrlimit(Resource::Nofile), 2 * TRANSFERS as u64);
+    let current = limit.current.map(|current| current.max(needed));
+    if setrlimit(Resource::Nofile, Rlimit { current, ..limit }).is_err() {
+        println!("skipped: too few descriptors");
+        return;
+    }
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |_| Reply::ok("half").then_wait(&held).body("half"));
+    let urls: Vec<String> = (0..TRANSFERS).map(|number| server.url(&format!("/{number}"))).collect();
+    let jobs = TRANSFERS.to_string();
+    let args = ["--json", "--discard", "--retry", "0", "--stall-timeout", "4", "-j", &jobs];
+    let running = Fetch::new().args(args).urls(&urls).start();
+    until("all to be asked for", || server.seen().len() == TRANSFERS);
+    running.send_signal(Signal::STOP);
+    gate.open();
+    std::thread::sleep(Duration::from_secs(5));
+    running.send_signal(Signal::CONT);
+    let run = running.finish();
+    run.assert_exit(0).check_invariants(TRANSFERS);
 }

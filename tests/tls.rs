@@ -145,7 +145,42 @@ fn a_handshake_that_never_ends_is_given_up() {
         let url = server.url("/a").replace("http:", "https:");
         let run = Fetch::recorded().args(["--retry", "0", "--connect-timeout", "1"]).arg(url).run();
         run.assert_exit(1).check_invariants(1);
-        assert_eq!(run.record()["exitcode"], 28, "{run}");
+        run.assert_failed_with("tls", 28);
+    }
+}
+
+#[test]
+fn many_urls_of_a_host_that_never_shakes_hands_are_no_failures_of_its_name() {
+    let server = Raw::always(vec![Step::ReadSome, Step::Hang]);
+    let url = server.url("/").replace("http:", "https:");
+    let urls: Vec<String> = (0..50).map(|number| format!("{url}{number}")).collect();
+    let args = ["--retry", "0", "--connect-timeout", "1", "-j", "50"];
+    let run = Fetch::recorded().args(args).urls(&urls).bound(Duration::from_secs(120)).run();
+    run.assert_exit(1).check_invariants(50);
+    let mut shaking = 0;
+    for record in run.records() {
+        match record["error_class"].as_str() {
+            Some("tls") => shaking += 1,
+            Some("connect") => assert_eq!(record["errormsg"], "waited for a connection", "{run}"),
+            _ => panic!("{record}\n{run}"),
+        }
+    }
+    assert!(shaking > 0, "{run}");
+}
+
+#[test]
+fn a_handshake_that_is_refused_is_not_tried_again_whatever_went_wrong_before_it() {
+    let alert = b"\x15\x03\x03\0\x02\x02\x28".to_vec();
+    let server = Raw::always(vec![Step::ReadSome, Step::Send(alert)]);
+    let port = server.url("").rsplit(':').next().expect("a port").to_owned();
+    // The first address refuses, which leaves its error number behind.
+    for address in ["127.0.0.1", "127.0.0.9,127.0.0.1"] {
+        let resolve = format!("a.test:{port}:{address}");
+        let args = ["--retry", "2", "--retry-delay", "0.01", "--resolve", &resolve];
+        let before = server.connections();
+        let run = Fetch::recorded().args(args).arg(format!("https://a.test:{port}/a")).run();
+        run.assert_exit(1).assert_failed("tls").check_invariants(1);
+        assert_eq!(server.connections() - before, 1, "{run}");
     }
 }
 
@@ -278,4 +313,35 @@ fn a_server_that_always_sends_us_away_is_given_up() {
         run.assert_exit(1);
         assert!(server.connections() <= 20, "{name}: {} connections\n{run}", server.connections());
     }
+}
+
+#[test]
+fn the_file_of_authorities_is_not_read_for_every_connection() {
+    let authority = Authority::new();
+    let config = authority.identity().server_config(Alpn::Http11);
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    let server = Raw::tls(config, move |_| Step::answer(answer));
+    let urls: Vec<String> = (0..20).map(|number| server.url(&format!("/{number}"))).collect();
+    let dir = tempfile::tempdir().expect("make a temporary directory");
+    let log = dir.path().join("opened");
+    let trace = ["strace", "-f", "-qq", "-e", "trace=open,openat", "-o"].map(std::ffi::OsString::from);
+    if !std::process::Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        assert!(std::env::var_os("CI").is_none(), "strace is missing, or may not trace");
+        println!("skipped: strace is missing, or may not trace");
+        return;
+    }
+    let run = Fetch::recorded()
+        .under(trace.into_iter().chain([log.clone().into_os_string()]))
+        .args(["--http1.1", "-j", "2", "--cacert"])
+        .arg(authority.pem())
+        .urls(&urls)
+        .run();
+    run.assert_exit(0).check_invariants(20);
+    assert_eq!(server.connections(), 20, "{run}");
+    let opened = std::fs::read_to_string(&log).expect("strace's log").matches("ca.pem").count();
+    assert!((1..=3).contains(&opened), "opened {opened} times\n{run}");
 }

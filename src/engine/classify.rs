@@ -18,12 +18,12 @@ struct Facts<'a> {
     redirected: bool,
     /// A response's status came.
     answered: bool,
-    /// The name was looked up.
-    resolved: bool,
-    /// The first connection stood, before TLS.
+    /// The last connection stood, before TLS.
     connected: bool,
-    /// The request went out at least once.
+    /// The request went out on it.
     requested: bool,
+    /// The status of a proxy that was asked for a tunnel; 0 for none.
+    proxy_status: i64,
     /// `errno` of the last failed call.
     os_errno: i64,
     /// libcurl's own words.
@@ -36,15 +36,14 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> F
     if let Some(error) = transfer.socket_error() {
         return Failure::new(ErrorClass::Local, code_number(code), format!("open a socket: {error}")).shortage();
     }
-    let positive = |info| ffi::off(easy, info).unwrap_or(0) > 0;
     classify(Facts {
         code,
         received: transfer.received(),
         redirected: transfer.was_redirected(),
         answered: transfer.status() != 0,
-        resolved: positive(ffi::Off::NamelookupTime),
-        connected: positive(ffi::Off::ConnectTime),
+        connected: transfer.is_shaking_hands(),
         requested: transfer.is_connected(),
+        proxy_status: ffi::long(easy, ffi::Long::HttpConnectcode).unwrap_or(0),
         os_errno: ffi::long(easy, ffi::Long::OsErrno).unwrap_or(0),
         message,
     })
@@ -55,14 +54,21 @@ fn classify(facts: Facts<'_>) -> Failure {
     if lacks_local_means(&facts) {
         return Failure::new(Local, code_number(facts.code), text(facts)).shortage();
     }
+    if let Some(refusal) = refused_by_proxy(&facts) {
+        return refusal;
+    }
     let broken = if facts.received > 0 { Partial } else { Protocol };
     let class = match facts.code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => Dns,
         curl_sys::CURLE_COULDNT_CONNECT | 97 /* CURLE_PROXY */ | curl_sys::CURLE_INTERFACE_FAILED => Connect,
         curl_sys::CURLE_OPERATION_TIMEDOUT if facts.requested => Timeout,
         curl_sys::CURLE_OPERATION_TIMEDOUT if facts.connected => Tls,
-        curl_sys::CURLE_OPERATION_TIMEDOUT if facts.resolved => Connect,
-        curl_sys::CURLE_OPERATION_TIMEDOUT => Dns,
+        curl_sys::CURLE_OPERATION_TIMEDOUT if facts.message.starts_with("Resolving") => Dns,
+        // It waits for others to the same host, whose connection or streams it could share, and never had a socket.
+        curl_sys::CURLE_OPERATION_TIMEDOUT if facts.message.starts_with("Operation timed out") => {
+            return Failure::new(Connect, code_number(facts.code), "waited for a connection");
+        }
+        curl_sys::CURLE_OPERATION_TIMEDOUT => Connect,
         curl_sys::CURLE_SSL_CONNECT_ERROR => return handshake(facts),
         curl_sys::CURLE_PEER_FAILED_VERIFICATION
         | curl_sys::CURLE_SSL_ENGINE_NOTFOUND
@@ -107,11 +113,27 @@ fn lacks_local_means(facts: &Facts<'_>) -> bool {
     }
 }
 
+/// The failure of a transfer whose proxy answered CONNECT with no. That lasts like any other refusal of a server.
+fn refused_by_proxy(facts: &Facts<'_>) -> Option<Failure> {
+    let ended = [curl_sys::CURLE_COULDNT_CONNECT, curl_sys::CURLE_RECV_ERROR, 97 /* CURLE_PROXY */];
+    if facts.requested || facts.proxy_status < 300 || !ended.contains(&facts.code) {
+        return None;
+    }
+    let message = format!("the proxy answered {}", facts.proxy_status);
+    let failure = Failure::new(ErrorClass::Connect, code_number(facts.code), message);
+    match facts.proxy_status {
+        408 | 429 | 500.. => Some(failure),
+        _ => Some(failure.lasting()),
+    }
+}
+
 /// `CURLE_SSL_CONNECT_ERROR` is a refusal (versions, certificates, alerts) or a connection that broke off; only the
 /// second may pass.
 fn handshake(facts: Facts<'_>) -> Failure {
     let failure = Failure::new(ErrorClass::Tls, code_number(facts.code), text(facts));
-    let broke_off = facts.os_errno != 0
+    // Other numbers are left over from earlier calls: an address that refused, a connect that took its time.
+    let broken = [Errno::CONNRESET, Errno::PIPE];
+    let broke_off = broken.iter().any(|errno| i64::from(errno.raw_os_error()) == facts.os_errno)
         || ["unexpected eof", "SSL_ERROR_SYSCALL", "reset by peer"].iter().any(|sign| facts.message.contains(sign));
     if broke_off { failure } else { failure.lasting() }
 }
@@ -138,9 +160,9 @@ mod tests {
         received: 0,
         redirected: false,
         answered: false,
-        resolved: true,
         connected: true,
         requested: true,
+        proxy_status: 0,
         os_errno: 0,
         message: "",
     };
@@ -148,9 +170,16 @@ mod tests {
     #[test]
     fn each_code_has_its_class() {
         use ErrorClass::*;
-        let resolving = Facts { resolved: false, connected: false, requested: false, ..CONNECTED };
-        let connecting = Facts { resolved: true, ..resolving };
-        let shaking = Facts { connected: true, ..connecting };
+        let resolving = Facts {
+            connected: false,
+            requested: false,
+            message: "Resolving timed out after 9 milliseconds",
+            ..CONNECTED
+        };
+        let waiting = Facts { message: "Operation timed out after 9 milliseconds with 0 bytes received", ..resolving };
+        let connecting = Facts { message: "Connection timeout after 9 ms", ..resolving };
+        let shaking = Facts { connected: true, message: "", ..connecting };
+        let tunnel = Facts { code: 7, proxy_status: 407, ..shaking };
         for (facts, class, persistence) in [
             (Facts { code: 6, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 7, ..connecting }, Connect, Persistence::Passing),
@@ -159,6 +188,7 @@ mod tests {
             (Facts { code: 55, os_errno: 105, ..CONNECTED }, Local, Persistence::Shortage),
             (Facts { code: 28, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 28, ..connecting }, Connect, Persistence::Passing),
+            (Facts { code: 28, ..waiting }, Connect, Persistence::Passing),
             (Facts { code: 28, ..shaking }, Tls, Persistence::Passing),
             (Facts { code: 28, ..CONNECTED }, Timeout, Persistence::Passing),
             (Facts { code: 35, os_errno: 104, ..shaking }, Tls, Persistence::Passing),
@@ -167,6 +197,12 @@ mod tests {
                 Tls,
                 Persistence::Passing,
             ),
+            (Facts { code: 35, os_errno: 111, ..shaking }, Tls, Persistence::Lasting),
+            (tunnel, Connect, Persistence::Lasting),
+            (Facts { code: 56, ..tunnel }, Connect, Persistence::Lasting),
+            (Facts { proxy_status: 429, ..tunnel }, Connect, Persistence::Passing),
+            (Facts { proxy_status: 503, ..tunnel }, Connect, Persistence::Passing),
+            (Facts { proxy_status: 200, code: 56, ..CONNECTED }, Protocol, Persistence::Passing),
             (Facts { code: 35, message: "tlsv1 alert protocol version", ..shaking }, Tls, Persistence::Lasting),
             (Facts { code: 60, ..shaking }, Tls, Persistence::Lasting),
             (Facts { code: 52, ..CONNECTED }, Protocol, Persistence::Passing),

@@ -42,6 +42,11 @@ impl Pulse {
             (self.seen, self.moved) = (progress, now);
         }
     }
+
+    /// For `gap` nobody looked: what may have come meanwhile is not read yet, so this was no silence.
+    pub fn pause(&mut self, gap: Duration, now: Instant) {
+        self.moved = self.moved.checked_add(gap).map_or(now, |moved| moved.min(now));
+    }
 }
 
 impl Deadlines {
@@ -49,6 +54,12 @@ impl Deadlines {
     pub fn interval(&self) -> Duration {
         let shortest = self.total.map_or(self.stall, |total| total.min(self.stall));
         (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
+    }
+
+    /// How much of the time between two turns nobody looked in: the program was stopped, or very busy. The usual wait
+    /// is at most an interval; twice that is nothing special on a loaded machine.
+    pub fn unseen(&self, between: Duration) -> Option<Duration> {
+        (between > 2 * self.interval()).then(|| between - self.interval())
     }
 
     /// The failure of an attempt that is too late. `received` is its body bytes so far.
@@ -97,6 +108,21 @@ mod tests {
         pulse.beat(7, true, start + Duration::from_secs(99));
         assert_eq!(class(&pulse, start, 99), None);
         assert_eq!(class(&pulse, start, 100), Some(ErrorClass::Timeout));
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_is_no_silence() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start);
+        pulse.beat(1, true, start + Duration::from_secs(1));
+        assert_eq!(LIMITS.unseen(Duration::from_secs(2)), None);
+        assert_eq!(LIMITS.unseen(Duration::from_secs(41)), Some(Duration::from_secs(40)));
+        pulse.pause(Duration::from_secs(40), start + Duration::from_secs(50));
+        assert_eq!(class(&pulse, start, 70), None);
+        assert_eq!(class(&pulse, start, 71), Some(ErrorClass::Stall));
+        pulse.pause(Duration::MAX, start + Duration::from_secs(80));
+        assert_eq!(class(&pulse, start, 99), None, "nothing moves in the future");
+        assert_eq!(class(&pulse, start, 100), Some(ErrorClass::Timeout), "the whole attempt's limit is the clock's");
     }
 
     #[test]

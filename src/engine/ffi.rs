@@ -26,6 +26,10 @@ const PREREQDATA: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 313;
 const PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 318;
 /// `CURLOPT_REDIR_PROTOCOLS_STR`.
 const REDIR_PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 319;
+/// `CURLMOPT_NETWORK_CHANGED`.
+const MULTI_NETWORK_CHANGED: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 17;
+/// `CURLMNWC_CLEAR_CONNS`.
+const CLEAR_CONNS: c_long = 1 << 1;
 /// `CURLMOPT_QUICK_EXIT`.
 const MULTI_QUICK_EXIT: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 21;
 
@@ -59,6 +63,10 @@ pub enum Long {
     OsErrno,
     /// `CURLINFO_NUM_CONNECTS`.
     NumConnects,
+    /// `CURLINFO_PRIMARY_PORT`.
+    PrimaryPort,
+    /// `CURLINFO_HTTP_CONNECTCODE`.
+    HttpConnectcode,
 }
 
 /// Infos of type `curl_off_t`.
@@ -88,6 +96,8 @@ pub fn long(easy: &impl Handle, info: Long) -> Option<i64> {
         Long::HttpVersion => curl_sys::CURLINFO_LONG + 46,
         Long::OsErrno => curl_sys::CURLINFO_OS_ERRNO,
         Long::NumConnects => curl_sys::CURLINFO_NUM_CONNECTS,
+        Long::PrimaryPort => curl_sys::CURLINFO_PRIMARY_PORT,
+        Long::HttpConnectcode => curl_sys::CURLINFO_HTTP_CONNECTCODE,
     };
     let mut value: c_long = 0;
     // SAFETY: the handle is alive as long as `easy`; an info of type LONG writes one `long` through the pointer.
@@ -162,33 +172,41 @@ pub fn no_capath<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
     check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_CAPATH, ptr::null::<c_char>()) })
 }
 
-/// A handler that wants to know when its request is about to be sent.
-pub trait Prereq: Handler {
+/// Someone who wants to know when a request is about to be sent.
+pub trait Prereq {
     /// The connection stands (TLS included) and the request goes out next (`CURLOPT_PREREQFUNCTION`). Called once
     /// for every request, redirects too. Must not panic and must not call libcurl.
     fn connected(&self);
 }
 
+/// A handler that shares what libcurl tells with libcurl. Not the handler itself: the other callbacks have it
+/// exclusively.
+pub trait Linked: Handler {
+    /// What is shared.
+    type Link: Prereq;
+    /// The same one for as long as the handler lives.
+    fn link(&self) -> &Rc<Self::Link>;
+}
+
 /// Has [`Prereq::connected`] called.
-pub fn on_connected<H: Prereq>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
-    extern "C" fn callback<H: Prereq>(
+pub fn on_connected<H: Linked>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    extern "C" fn callback<L: Prereq>(
         data: *mut c_void,
         _remote: *mut c_char,
         _local: *mut c_char,
         _remote_port: c_int,
         _local_port: c_int,
     ) -> c_int {
-        // SAFETY: `data` is the handler inside the Easy2's heap block, set below; it lives as long as the easy
-        // handle, and only a shared reference is taken.
-        unsafe { &*(data as *const H) }.connected();
+        // SAFETY: `data` is the link, set below; the handler keeps it as long as the easy handle lives, and nobody
+        // has an exclusive reference to what an Rc shares.
+        unsafe { &*(data as *const L) }.connected();
         0 // CURL_PREREQFUNC_OK
     }
-    let handler = ptr::from_ref(easy.get_ref());
-    let callback: extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int = callback::<H>;
-    // SAFETY: option and argument types are those of the manual page; the handler's address is stable because
-    // Easy2 keeps it in a box.
+    let link = Rc::as_ptr(easy.get_ref().link());
+    let callback: extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int = callback::<H::Link>;
+    // SAFETY: option and argument types are those of the manual page; an Rc does not move what it shares.
     unsafe {
-        check(curl_sys::curl_easy_setopt(easy.raw(), PREREQDATA, handler as *const c_void))?;
+        check(curl_sys::curl_easy_setopt(easy.raw(), PREREQDATA, link as *const c_void))?;
         check(curl_sys::curl_easy_setopt(easy.raw(), PREREQFUNCTION, callback))
     }
 }
@@ -281,7 +299,7 @@ impl<C: Callbacks> EventMulti<C> {
         let socket: curl_sys::curl_socket_callback = socket::<C>;
         let timer: curl_sys::curl_multi_timer_callback = timer::<C>;
         // SAFETY: option and argument types are those of the manual pages; `callbacks` is kept in the value made
-        // here, and its drop unsets all four.
+        // here, and its drop unsets both functions: without them libcurl does not use the data.
         unsafe {
             let raw = multi.raw();
             for code in [
@@ -298,6 +316,16 @@ impl<C: Callbacks> EventMulti<C> {
             curl_sys::curl_multi_setopt(raw, MULTI_QUICK_EXIT, 1 as c_long);
         }
         Ok(EventMulti { multi, _callbacks: callbacks })
+    }
+}
+
+impl<C: Callbacks> EventMulti<C> {
+    /// Closes every idle connection (`CURLMOPT_NETWORK_CHANGED`). Those in use would not be used again.
+    pub fn drop_idle(&self) {
+        // SAFETY: the multi handle is alive; the option takes a `long`. Unknown before 8.16: they stay open then.
+        unsafe {
+            curl_sys::curl_multi_setopt(self.multi.raw(), MULTI_NETWORK_CHANGED, CLEAR_CONNS);
+        }
     }
 }
 

@@ -73,6 +73,7 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The n-th socket action fails, as if libcurl had said so.
+    #[cfg(debug_assertions)]
     Action(u64),
     /// libcurl cannot use descriptors of 1024 and above.
     Select,
@@ -161,6 +162,11 @@ pub struct Engine {
     unwatched: Vec<RawFd>,
     next_token: usize,
     sweep: Option<Instant>,
+    /// Turns in a row that had no time for the sweep that is due.
+    put_off: usize,
+    /// An idle connection was closed by its peer.
+    dead: bool,
+    #[cfg(debug_assertions)]
     actions: u64,
     /// Transfers so far that had a name looked up.
     lookups: u64,
@@ -189,6 +195,9 @@ impl Engine {
             // 0 is what libcurl's own handles have.
             next_token: 1,
             sweep: None,
+            put_off: 0,
+            dead: false,
+            #[cfg(debug_assertions)]
             actions: 0,
             lookups: 0,
         })
@@ -283,6 +292,7 @@ impl Engine {
 
     /// Lets transfers move until something happened or `deadline` came. `now` is the clock of the turn that ends.
     pub fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> anyhow::Result<Turn> {
+        self.drop_dead();
         let next = [deadline, self.reactor.timer.deadline(), self.sweep, self.pace.due()].into_iter().flatten().min();
         let timeout = match self.finished.is_empty() {
             true => next.map(|at| at.saturating_duration_since(now)),
@@ -290,7 +300,10 @@ impl Engine {
         };
         let turn = self.waiter.wait(timeout, &mut self.ready)?;
         self.reactor.timer.set_now(turn.now);
-        self.turn(turn.now)?;
+        if let Some(unseen) = self.options.deadlines.unseen(turn.now.saturating_duration_since(now)) {
+            self.excuse(unseen, turn.now);
+        }
+        self.turn(turn.now, turn.full)?;
         Ok(turn)
     }
 

@@ -14,7 +14,7 @@ pub struct Response {
     pub status: u32,
     /// The blank line after the head came.
     pub complete: bool,
-    /// Content-Encoding, lower case; empty for none.
+    /// Content-Encoding, lower case, of all its lines; empty for none.
     pub coding: String,
     /// Last-Modified, in seconds since 1970.
     pub last_modified: Option<i64>,
@@ -60,7 +60,13 @@ impl Response {
         match name {
             b"content-length" => self.length = text.parse().ok(),
             b"transfer-encoding" => self.chunked = true,
-            b"content-encoding" => self.coding = String::from_utf8_lossy(value).to_ascii_lowercase(),
+            b"content-encoding" if !value.is_empty() => {
+                // Several lines are one list (RFC 9110, section 5.3).
+                if !self.coding.is_empty() {
+                    self.coding.push_str(", ");
+                }
+                self.coding.push_str(&String::from_utf8_lossy(value).to_ascii_lowercase());
+            }
             b"last-modified" => self.last_modified = date(text).and_then(seconds_since_1970),
             b"location" => self.location = !value.is_empty(),
             b"date" => self.date = date(text),
@@ -200,6 +206,19 @@ mod tests {
             let mut response = response(&["HTTP/1.1 503 Busy"]);
             lines.iter().for_each(|line| response.read(line.as_bytes()));
             assert_eq!(response.retry_after().map(|after| after.as_secs()), seconds, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn codings_of_several_lines_are_one_list() {
+        for (lines, coding) in [
+            (&["Content-Encoding: GZIP"][..], "gzip"),
+            (&["Content-Encoding: gzip", "content-encoding: deflate"], "gzip, deflate"),
+            (&["Content-Encoding:", "Content-Encoding: gzip", "Content-Encoding: "], "gzip"),
+        ] {
+            let mut response = response(&["HTTP/1.1 200 OK"]);
+            lines.iter().for_each(|line| response.read(line.as_bytes()));
+            assert_eq!(response.coding, coding, "{lines:?}");
         }
     }
 

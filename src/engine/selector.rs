@@ -31,6 +31,7 @@ pub struct Selector {
     /// By descriptor.
     sockets: RefCell<Vec<Socket>>,
     unwatched: RefCell<Vec<Unwatched>>,
+    connected: RefCell<Vec<usize>>,
 }
 
 /// What epoll was last told about a descriptor.
@@ -49,7 +50,7 @@ enum Socket {
 impl Selector {
     /// Registers with `registry`.
     pub fn new(registry: Registry) -> Self {
-        Selector { registry, sockets: RefCell::default(), unwatched: RefCell::default() }
+        Selector { registry, sockets: RefCell::default(), unwatched: RefCell::default(), connected: RefCell::default() }
     }
 
     /// libcurl's socket callback. A refusal is kept for [`Selector::unwatched`].
@@ -74,6 +75,10 @@ impl Selector {
             Socket::Unknown => self.add(fd, interest),
             Socket::Idle | Socket::Watched(_) => self.modify(fd, interest),
         };
+        // A connect is over when the socket can be written; what follows waits for the other end.
+        if watch == Watch::In && sockets[index] == Socket::Watched(Interest::WRITABLE) {
+            self.connected.borrow_mut().push(token);
+        }
         sockets[index] = match done {
             Ok(()) => Socket::Watched(interest),
             Err(error) => {
@@ -102,10 +107,16 @@ impl Selector {
         self.unwatched.take()
     }
 
+    /// The transfers whose socket came to be connected since the last call; some that only sent much are among them.
+    pub fn connected(&self) -> Vec<usize> {
+        self.connected.take()
+    }
+
     /// Forgets every socket, after the multi handle they belonged to has closed them.
     pub fn clear(&self) {
         self.sockets.take();
         self.unwatched.take();
+        self.connected.take();
     }
 
     fn interest(&self, fd: RawFd) -> Option<Interest> {

@@ -8,6 +8,7 @@ use curl::multi::Easy2Handle;
 use super::ffi::{self, Long, Off};
 use super::transfer::Transfer;
 use crate::job::{Host, Stats};
+use crate::text::without_credentials;
 
 /// Everything the record tells about an attempt.
 pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
@@ -27,12 +28,15 @@ pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
         xfer_id: ffi::off(easy, Off::XferId).filter(|id| *id >= 0),
         ..Stats::default()
     };
-    stats.url_effective = lossy(easy.effective_url_bytes().ok().flatten());
+    // libcurl leaves in it what a redirect brought.
+    stats.url_effective = lossy(easy.effective_url_bytes().ok().flatten()).map(|url| without_credentials(&url));
     stats.http_code = easy.response_code().ok().filter(|code| *code != 0);
     stats.content_type = lossy(easy.content_type_bytes().ok().flatten());
     stats.num_redirects = easy.redirect_count().ok();
     stats.remote_ip = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty()).map(str::to_owned);
-    stats.remote_port = easy.primary_port().ok().filter(|port| *port != 0);
+    // -1 while no connection has stood.
+    stats.remote_port =
+        ffi::long(easy, Long::PrimaryPort).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
     stats
 }
 

@@ -26,6 +26,15 @@ const ERROR_BODY_MAX: u64 = 64 * 1024;
 /// libcurl reads the body of a redirect before it follows, to keep the connection; up to this size.
 const REDIRECT_BODY_MAX: u64 = 1024 * 1024;
 
+/// How far a transfer's connection is. Shared with libcurl, which tells when a request goes out.
+pub struct Link {
+    token: usize,
+    tidings: Rc<Tidings>,
+    connected: Cell<bool>,
+    /// Connections, or uses of one, that a request went out on.
+    requests: Cell<u64>,
+}
+
 /// What the transfers of one engine tell it between turns.
 #[derive(Default)]
 pub struct Tidings {
@@ -50,8 +59,7 @@ pub enum Expect {
 
 /// libcurl's handler for one attempt.
 pub struct Transfer {
-    token: usize,
-    tidings: Rc<Tidings>,
+    link: Rc<Link>,
     expect: Expect,
     meter: Meter,
     /// Waits for [`Meter`].
@@ -64,7 +72,8 @@ pub struct Transfer {
     responses: u64,
     /// Body bytes received, those of error pages too.
     received: u64,
-    connected: Cell<bool>,
+    /// The TCP connection stands; TLS or the proxy is not done with it.
+    shaking_hands: Cell<bool>,
     /// `None` once the attempt is over.
     body: Option<Body>,
     /// How the body is decoded, once its first byte or its end has come.
@@ -78,8 +87,7 @@ impl Transfer {
     /// An attempt that hands its bytes to `body`.
     pub fn new(token: usize, tidings: Rc<Tidings>, expect: Expect, meter: Meter, body: Body) -> Self {
         Transfer {
-            token,
-            tidings,
+            link: Rc::new(Link { token, tidings, connected: Cell::new(false), requests: Cell::new(0) }),
             expect,
             meter,
             paused: false,
@@ -87,7 +95,7 @@ impl Transfer {
             response: Response::default(),
             responses: 0,
             received: 0,
-            connected: Cell::new(false),
+            shaking_hands: Cell::new(false),
             body: Some(body),
             decoder: None,
             failure: None,
@@ -98,17 +106,27 @@ impl Transfer {
     /// A number that changes whenever something moved: bytes, responses, the connection. A drip of header lines or
     /// interim responses is no progress.
     pub fn progress(&self) -> u64 {
-        self.received.wrapping_add(self.responses).wrapping_add(u64::from(self.connected.get()))
+        self.received.wrapping_add(self.responses).wrapping_add(self.link.requests.get())
     }
 
     /// Its number in the multi handle.
     pub fn token(&self) -> usize {
-        self.token
+        self.link.token
     }
 
-    /// Whether the request went out.
+    /// Whether the request went out on the last connection.
     pub fn is_connected(&self) -> bool {
-        self.connected.get()
+        self.link.connected.get()
+    }
+
+    /// Whether the last connection stood, without or before TLS.
+    pub fn is_shaking_hands(&self) -> bool {
+        self.shaking_hands.get()
+    }
+
+    /// The last socket that was opened for it is connected.
+    pub fn stands(&self) {
+        self.shaking_hands.set(true);
     }
 
     /// Whether the transfer waits for the limits.
@@ -241,11 +259,12 @@ impl Handler for Transfer {
         self.paused = !self.meter.take(count);
         if self.paused {
             // libcurl keeps the bytes and brings them again.
-            self.tidings.paused.borrow_mut().push(self.token);
+            self.link.tidings.paused.borrow_mut().push(self.link.token);
             return Err(WriteError::Pause);
         }
         self.received += count;
-        self.tidings.received.set(self.tidings.received.get().wrapping_add(count));
+        let total = &self.link.tidings.received;
+        total.set(total.get().wrapping_add(count));
         if self.failure.is_none()
             && let Err(failure) = self.take(data)
         {
@@ -271,6 +290,9 @@ impl Handler for Transfer {
         let protocol = std::num::NonZeroU32::new(protocol as u32).map(rustix::net::Protocol::from_raw);
         match rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol) {
             Ok(socket) => {
+                // Connecting, perhaps again: to where a redirect leads, or since the first connection was dead.
+                self.link.connected.set(false);
+                self.shaking_hands.set(false);
                 if let Some(bytes) = self.receive_buffer {
                     // Before connecting, which fixes the window. Without it the limit is less even, not wrong.
                     let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, bytes);
@@ -287,8 +309,17 @@ impl Handler for Transfer {
     fn debug(&mut self, _kind: curl::easy::InfoType, _data: &[u8]) {}
 }
 
-impl ffi::Prereq for Transfer {
+impl ffi::Linked for Transfer {
+    type Link = Link;
+
+    fn link(&self) -> &Rc<Link> {
+        &self.link
+    }
+}
+
+impl ffi::Prereq for Link {
     fn connected(&self) {
+        self.requests.set(self.requests.get().wrapping_add(1));
         if !self.connected.replace(true) {
             self.tidings.connected.borrow_mut().push(self.token);
         }

@@ -1,27 +1,58 @@
 //! One turn: everything libcurl has to be told after a wait, and everything it has to tell.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use curl::multi::Events;
 
 use super::ffi::EventMulti;
-use super::{Engine, Fault, Reactor, classify, multi};
+use super::waiter::EVENTS;
+use super::{Engine, Reactor, classify, multi};
 use crate::job::Failure;
 
 impl Engine {
     /// Everything libcurl has to be told in one turn, and everything it has to tell.
-    pub(super) fn turn(&mut self, now: Instant) -> anyhow::Result<()> {
+    /// `full`: the kernel had more to tell than fits.
+    pub(super) fn turn(&mut self, now: Instant, full: bool) -> anyhow::Result<()> {
         if let Err(error) = self.drive() {
             self.start_over(&error)?;
+        }
+        for token in self.reactor.selector.connected() {
+            if let Some(entry) = self.running.get(&token) {
+                entry.handle.get_ref().stands();
+            }
         }
         self.collect_connected();
         self.serve_paused(now);
         self.collect();
         self.drop_unwatched();
         if self.sweep.is_some_and(|at| at <= now) {
-            self.check_deadlines(now);
+            // What is told last has moved, too: judged when each had its turn. epoll tells them in rounds.
+            let rounds = self.running.len() / EVENTS + 1;
+            self.put_off = if full && self.put_off < rounds { self.put_off + 1 } else { 0 };
+            if self.put_off == 0 {
+                self.check_deadlines(now);
+            }
         }
         Ok(())
+    }
+
+    /// Nobody looked for `unseen`: nobody is judged before what came meanwhile is read.
+    pub(super) fn excuse(&mut self, unseen: Duration, now: Instant) {
+        for entry in self.running.values_mut() {
+            entry.pulse.pause(unseen, now);
+        }
+        if self.sweep.is_some() {
+            self.sweep = Some(now + self.options.deadlines.interval());
+        }
+    }
+
+    /// libcurl looks after its idle connections only when it begins a transfer. When there is none to come, what their
+    /// peers closed would stay half open for ever: all idle connections are dropped then.
+    pub(super) fn drop_dead(&mut self) {
+        if self.dead && self.in_flight() == 0 {
+            self.dead = false;
+            self.multi.drop_idle();
+        }
     }
 
     /// Socket events first, then the timer.
@@ -29,12 +60,15 @@ impl Engine {
         let mut ready = std::mem::take(&mut self.ready);
         let driven = ready.drain(..).try_for_each(|ready| {
             if !self.reactor.selector.contains(ready.fd) {
-                return Ok(()); // closed by an earlier event of this turn
+                self.dead |= ready.closed;
+                return Ok(()); // idle, or closed by an earlier event of this turn
             }
             let mut events = Events::new();
             events.input(ready.input).output(ready.output).error(ready.error);
             self.action(|multi| multi.action(ready.fd, &events))?;
             self.reactor.selector.rearm(ready.fd);
+            // Its end came together with the end of a response: epoll does not tell it again.
+            self.dead |= ready.closed && !self.reactor.selector.contains(ready.fd);
             Ok(())
         });
         self.ready = ready;
@@ -49,9 +83,12 @@ impl Engine {
         &mut self,
         action: impl FnOnce(&EventMulti<Reactor>) -> Result<u32, curl::MultiError>,
     ) -> Result<(), curl::MultiError> {
-        self.actions += 1;
-        if self.options.fault == Some(Fault::Action(self.actions)) {
-            return Err(curl::MultiError::new(curl_sys::CURLM_INTERNAL_ERROR));
+        #[cfg(debug_assertions)]
+        {
+            self.actions += 1;
+            if self.options.fault == Some(super::Fault::Action(self.actions)) {
+                return Err(curl::MultiError::new(curl_sys::CURLM_INTERNAL_ERROR));
+            }
         }
         match action(&self.multi) {
             // Said by old libraries for a socket they just closed.

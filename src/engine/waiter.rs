@@ -9,7 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
 /// Events taken from the kernel in one turn.
-const EVENTS: usize = 1024;
+pub const EVENTS: usize = 1024;
 /// The mio tokens of [`Wake`]s; descriptors are far below.
 const WAKE_BASE: usize = usize::MAX - 8;
 
@@ -43,6 +43,8 @@ pub struct Turn {
     pub stdout: bool,
     /// A signal came.
     pub signal: bool,
+    /// The kernel may have more: there was no room for all that happened.
+    pub full: bool,
 }
 
 /// A socket of libcurl's on which something happened.
@@ -56,6 +58,8 @@ pub struct Ready {
     pub output: bool,
     /// In error.
     pub error: bool,
+    /// Closed by the peer.
+    pub closed: bool,
 }
 
 /// The event queue.
@@ -107,9 +111,11 @@ impl Waiter {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             waited => waited.context("wait for events")?,
         }
-        let mut turn = Turn { now: Instant::now(), source: false, stdout: false, signal: false };
+        let mut turn = Turn { now: Instant::now(), source: false, stdout: false, signal: false, full: false };
         ready.clear();
+        let mut count = 0;
         for event in &self.events {
+            count += 1;
             match event.token().0.checked_sub(WAKE_BASE).and_then(|index| Wake::ALL.get(index)) {
                 Some(Wake::Source) => turn.source = true,
                 Some(Wake::Stdout) => turn.stdout = true,
@@ -119,9 +125,11 @@ impl Waiter {
                     input: event.is_readable() || event.is_read_closed(),
                     output: event.is_writable() || event.is_write_closed(),
                     error: event.is_error(),
+                    closed: event.is_read_closed(),
                 }),
             }
         }
+        turn.full = count == self.events.capacity();
         Ok(turn)
     }
 }

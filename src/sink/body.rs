@@ -100,6 +100,11 @@ impl Body {
         Ok(())
     }
 
+    /// Whether a body was begun; what came for a request that asks for none has no size.
+    pub(super) fn is_begun(&self) -> bool {
+        self.stage != Stage::New
+    }
+
     /// Bytes written so far.
     pub fn received(&self) -> u64 {
         self.received

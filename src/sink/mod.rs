@@ -157,6 +157,7 @@ impl Sink {
     /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another
     /// body is being written. After `Ready` the body is spent; a failure has ended it as [`Sink::abandon`] would.
     pub fn publish(&mut self, body: &mut Body) -> Poll<(Outcome, Saved)> {
+        let begun = body.is_begun();
         let published = match body.finish(self.remote_time) {
             Err(failure) => Ok((Outcome::Failed(failure), None)),
             Ok(()) => match (&mut self.landing, &mut body.place) {
@@ -180,7 +181,7 @@ impl Sink {
             (Landing::Files(files), Some(name), _) => Some(files.tree().path(name.path())),
             _ => None,
         };
-        let size = (outcome == Outcome::Ok).then_some(body.received());
+        let size = (outcome == Outcome::Ok && begun).then_some(body.received());
         Poll::Ready((outcome, Saved { filename, size, ..Saved::default() }))
     }
 

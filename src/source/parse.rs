@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::address::{Address, Addresses};
 use super::lines::Condition;
 use super::shown::{self, readable};
+use crate::text::without_credentials;
 
 /// What a line is.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Parser {
         // Invisible at the end, and no URL ends in one.
         let url = url.trim_ascii_end();
         let address = self.addresses.parse(url)?;
-        Ok(Request { url: shown::without_credentials(&readable(url)), address, name })
+        Ok(Request { url: without_credentials(&readable(url)), address, name })
     }
 }
 

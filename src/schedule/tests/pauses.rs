@@ -107,7 +107,6 @@ fn no_request_reaches_a_host_inside_its_pause_and_all_urls_end_ok() {
                 assert_eq!(inside, 0, "{what}");
             }
             let most = world.ended.iter().map(|ended| ended.job.tries.pauses).max();
-            println!("{what}: {:?}, {} requests, {most:?}", world.elapsed(), seen.len());
         }
     }
 }

@@ -23,7 +23,6 @@ fn compare(name: &str, server: impl Fn() -> Server, from: u64, to: u64) {
     let best = fixed.map(|jobs| (served(Jobs::Fixed(jobs), server(), from, to).0, jobs));
     let (best, jobs) = best.into_iter().max().expect("some");
     let (auto, limit) = served(Jobs::Auto { most: 1_000 }, server(), from, to);
-    println!("{name}, {from} to {to} s: best -j {jobs} {best}, auto {auto} ({limit} at the end)");
     assert!(auto as f64 >= best as f64 * 0.8, "{name}: {auto} of {best}");
 }
 
@@ -74,7 +73,6 @@ fn on_many_hosts() {
     for workers in [10, 300] {
         let best = [10, 100, 300].map(|jobs| hosts(workers, Jobs::Fixed(jobs))).into_iter().max();
         let auto = hosts(workers, Jobs::Auto { most: 1_000 });
-        println!("500 hosts behind {workers} workers: best {best:?}, auto {auto}");
         assert!(auto as f64 >= best.unwrap_or(0) as f64 * 0.8, "{workers}: {auto} of {best:?}");
     }
 }
