@@ -106,7 +106,6 @@ fn no_request_reaches_a_host_inside_its_pause_and_all_urls_end_ok() {
                 let inside = seen.iter().filter(|seen| seen.at > pause.start && seen.at < pause.end).count();
                 assert_eq!(inside, 0, "{what}");
             }
-            let most = world.ended.iter().map(|ended| ended.job.tries.pauses).max();
         }
     }
 }

@@ -21,8 +21,8 @@ fn served(jobs: Jobs, server: Server, from: u64, to: u64) -> (usize, usize) {
 fn compare(name: &str, server: impl Fn() -> Server, from: u64, to: u64) {
     let fixed = [5, 20, 100, 1_000];
     let best = fixed.map(|jobs| (served(Jobs::Fixed(jobs), server(), from, to).0, jobs));
-    let (best, jobs) = best.into_iter().max().expect("some");
-    let (auto, limit) = served(Jobs::Auto { most: 1_000 }, server(), from, to);
+    let (best, _) = best.into_iter().max().expect("some");
+    let (auto, _) = served(Jobs::Auto { most: 1_000 }, server(), from, to);
     assert!(auto as f64 >= best as f64 * 0.8, "{name}: {auto} of {best}");
 }
 
