@@ -16,23 +16,23 @@ fn echo() -> Server {
     Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
 }
 
-fn daemon(place: &Place) -> Fetch {
+pub fn daemon(place: &Place) -> Fetch {
     place.fetch().args(["--json", "-d", "out", "--fifo", "pipe"])
 }
 
 /// A daemon whose pipe exists.
-fn start(place: &Place) -> Running {
+pub fn start(place: &Place) -> Running {
     let running = daemon(place).start();
     until("the pipe", || is_fifo(&place.path("pipe")));
     running
 }
 
-fn is_fifo(path: &std::path::Path) -> bool {
+pub fn is_fifo(path: &std::path::Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.file_type().is_fifo())
 }
 
 /// A writer; opening waits for the daemon to have opened its end.
-fn writer(place: &Place) -> File {
+pub fn writer(place: &Place) -> File {
     OpenOptions::new().write(true).open(place.path("pipe")).expect("open the pipe for writing")
 }
 
@@ -45,7 +45,7 @@ fn serve_one(running: &Running, place: &Place) {
 
 /// Ends an idle daemon as its keeper does.
 #[track_caller]
-fn stop(running: Running, accepted: usize) -> crate::harness::Finished {
+pub fn stop(running: Running, accepted: usize) -> crate::harness::Finished {
     running.send_signal(Signal::TERM);
     let run = running.finish();
     run.assert_exit(0).check_invariants(accepted);

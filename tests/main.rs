@@ -8,15 +8,23 @@
 
 mod harness;
 
+mod codings;
+mod daemon;
+mod disk;
+mod faults;
 mod fifo;
+mod http2;
 mod input;
 mod layout;
 mod load;
 mod names;
+mod redirects;
 mod requests;
 mod results;
 mod servers;
 mod signals;
 mod sinks;
+mod streams;
 mod terminal;
 mod tls;
+mod trust;

@@ -35,11 +35,13 @@ impl Authority {
         Authority::from(params, key, certificate, Vec::new())
     }
 
-    /// An authority below this one. Its identities send it along.
+    /// An authority below this one. Its identities send it along, and all between it and the root.
     pub fn intermediate(&self) -> Authority {
-        let (params, key) = (authority_params("fetchmany test intermediate"), new_key());
+        // One that has the name of its issuer would be taken to be a root.
+        let name = format!("fetchmany test intermediate {}", self.above.len() + 1);
+        let (params, key) = (authority_params(&name), new_key());
         let certificate = params.signed_by(&key, &self.issuer).expect("sign the intermediate");
-        let above = vec![certificate.der().clone()];
+        let above = std::iter::once(certificate.der().clone()).chain(self.above.iter().cloned()).collect();
         Authority::from(params, key, certificate, above)
     }
 

@@ -90,15 +90,29 @@ impl Fetch {
         if self.env.iter().any(|(set, _)| set == name) { self } else { self.env(name, value) }
     }
 
-    /// Runs the program by way of another: `prlimit --nofile=64`, `bash -c '… exec "$@"' bash`.
+    /// Runs the program by way of another: `prlimit --nofile=64`, `bash -c '… exec "$@"' bash`. Another one after
+    /// that runs inside it.
     pub fn under<A: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = A>) -> Fetch {
-        self.wrapper = wrapper.into_iter().map(|arg| arg.as_ref().into()).collect();
+        self.wrapper.extend(wrapper.into_iter().map(|arg| arg.as_ref().into()));
         self
     }
 
     /// Runs the program from a bash script that ends in `exec "$@"`.
     pub fn under_bash(self, script: &str) -> Fetch {
         self.under(["bash", "-c", script, "bash"])
+    }
+
+    /// Runs the program where this name has the address 127.0.0.1, so that it has to look it up (`localhost` needs no
+    /// looking up). `None`, with a word about it, where that cannot be arranged.
+    pub fn knowing_host(self, name: &str) -> Option<Fetch> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can mount a hosts file");
+            return None;
+        }
+        let hosts = self.place.home().join("hosts");
+        std::fs::write(&hosts, format!("127.0.0.1 localhost {name}\n")).expect("write a hosts file");
+        let script = format!(r#"mount --bind '{}' /etc/hosts && exec "$@""#, hosts.display());
+        Some(self.under(["unshare", "-m", "bash", "-c", &script, "bash"]))
     }
 
     /// Sets standard input; `/dev/null` unless called.

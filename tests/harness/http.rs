@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -19,7 +19,7 @@ use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::authority::Alpn;
@@ -29,11 +29,24 @@ use super::{Identity, Reply, Seen};
 
 type Handler = dyn Fn(&Seen) -> Reply + Send + Sync;
 
+/// Streams that an HTTP/2 connection may have at once, where the case does not say.
+const STREAMS: u32 = 200;
+
+/// How a server ends connections that are still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// As the protocol has it: what runs may finish, HTTP/2 says GOAWAY.
+    Polite,
+    /// At once and without a word, not even one of TLS.
+    Abrupt,
+}
+
 /// A running server; gone when dropped.
 pub struct Server {
     addr: SocketAddr,
     tls: bool,
     log: Arc<Log>,
+    farewell: watch::Sender<Option<Farewell>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,30 +54,43 @@ pub struct Server {
 impl Server {
     /// Plain HTTP/1.1 (and HTTP/2 by prior knowledge) on 127.0.0.1.
     pub fn http(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Server {
-        Server::start(Ipv4Addr::LOCALHOST, None, handler)
+        Server::start(Ipv4Addr::LOCALHOST, None, STREAMS, handler)
     }
 
     /// The same on another loopback address.
     pub fn http_at(addr: Ipv4Addr, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Server {
-        Server::start(addr, None, handler)
+        Server::start(addr, None, STREAMS, handler)
     }
 
     /// HTTPS for `localhost` and 127.0.0.1.
     pub fn tls(identity: &Identity, alpn: Alpn, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Server {
-        Server::start(Ipv4Addr::LOCALHOST, Some(identity.server_config(alpn)), handler)
+        Server::start(Ipv4Addr::LOCALHOST, Some(identity.server_config(alpn)), STREAMS, handler)
+    }
+
+    /// HTTPS with HTTP/2 that lets a connection have so many streams at once.
+    pub fn http2_with_streams(
+        streams: u32,
+        identity: &Identity,
+        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Server {
+        Server::start(Ipv4Addr::LOCALHOST, Some(identity.server_config(Alpn::Http2)), streams, handler)
     }
 
     fn start(
         addr: Ipv4Addr,
         tls: Option<Arc<ServerConfig>>,
+        streams: u32,
         handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Server {
         let listener = std::net::TcpListener::bind((addr, 0)).expect("bind a server");
+        // Thousands may come at once; listening again changes the length of the queue.
+        rustix::net::listen(&listener, 4096).expect("lengthen the queue");
         listener.set_nonblocking(true).expect("a non-blocking listener");
         let addr = listener.local_addr().expect("it is bound");
         let log = Arc::new(Log::default());
         let (stop, stopped) = oneshot::channel();
-        let service = Service { log: log.clone(), handler: Arc::new(handler) };
+        let (farewell, farewells) = watch::channel(None);
+        let service = Service { log: log.clone(), handler: Arc::new(handler), streams, farewells };
         let has_tls = tls.is_some();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start a runtime");
@@ -76,7 +102,7 @@ impl Server {
                 }
             });
         });
-        Server { addr, tls: has_tls, log, stop: Some(stop), thread: Some(thread) }
+        Server { addr, tls: has_tls, log, farewell, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The URL of a path here.
@@ -120,6 +146,14 @@ impl Server {
         self.log.with(|counts| figure(counts))
     }
 
+    /// Ends every connection that is open now, and returns when that has been set in motion.
+    #[track_caller]
+    pub fn hang_up(&self, farewell: Farewell) {
+        let connections = self.counts(|counts| counts.connections);
+        self.farewell.send_replace(Some(farewell));
+        self.wait("the farewells", |counts| counts.farewells >= connections);
+    }
+
     /// Returns once `met` holds.
     #[track_caller]
     pub fn wait(&self, what: &str, met: impl Fn(&Counts) -> bool) {
@@ -140,6 +174,9 @@ impl Drop for Server {
 struct Service {
     log: Arc<Log>,
     handler: Arc<Handler>,
+    /// Streams that an HTTP/2 connection may have at once.
+    streams: u32,
+    farewells: watch::Receiver<Option<Farewell>>,
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, service: Service) {
@@ -161,15 +198,33 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, service: Servic
     }
 }
 
-async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, connection: Connection, service: Service) {
+async fn serve(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mut connection: Connection,
+    service: Service,
+) {
     let number = connection.number;
+    let mut farewells = service.farewells.clone();
+    farewells.mark_unchanged();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http2().max_concurrent_streams(service.streams);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.answer(&request, number).await) }
     });
     // A client that goes away is what many cases are about: no error of the server.
-    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
-    drop(connection);
+    let mut serving = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
+    tokio::select! {
+        _ = &mut serving => {}
+        Ok(()) = farewells.changed() => if *farewells.borrow() == Some(Farewell::Polite) {
+            serving.as_mut().graceful_shutdown();
+            // With HTTP/2 it ends when the client has answered, who may be looking elsewhere.
+            if tokio::time::timeout(Duration::from_millis(100), &mut serving).await.is_err() {
+                connection.part();
+                let _ = serving.await;
+            }
+        }
+    }
 }
 
 impl Service {

@@ -51,6 +51,8 @@ pub struct Counts {
     pub open: usize,
     /// The most there ever were at once.
     pub most_open: usize,
+    /// Connections that have ended, or whose client was told so.
+    pub farewells: usize,
 }
 
 impl Counts {
@@ -99,7 +101,7 @@ impl Log {
             counts.most_open = counts.most_open.max(counts.open);
             counts.connections - 1
         });
-        Connection { log: self.clone(), number }
+        Connection { log: self.clone(), number, parted: false }
     }
 
     /// Notes a request; it runs until the guard is dropped.
@@ -125,10 +127,20 @@ pub struct Connection {
     log: Arc<Log>,
     /// From 0.
     pub number: usize,
+    parted: bool,
+}
+
+impl Connection {
+    /// Notes that the client was told of the end.
+    pub fn part(&mut self) {
+        let first = !std::mem::replace(&mut self.parted, true);
+        self.log.with(|counts| counts.farewells += usize::from(first));
+    }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.part();
         self.log.with(|counts| counts.open -= 1);
     }
 }

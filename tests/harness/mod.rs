@@ -14,6 +14,7 @@ pub mod pty;
 pub mod raw;
 pub mod reply;
 pub mod running;
+pub mod strace;
 pub mod wait;
 
 pub use authority::{Authority, Identity};

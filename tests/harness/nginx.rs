@@ -53,6 +53,11 @@ impl Nginx {
     /// Starts one that serves an empty directory, [`Nginx::root`]; `None`, with a word about it, when it is not
     /// installed. `/sleep/2/…` answers after two seconds.
     pub fn start(listen: Listen) -> Option<Nginx> {
+        Nginx::start_closing_after(1_000_000, listen)
+    }
+
+    /// The same, but every connection is closed after so many requests.
+    pub fn start_closing_after(requests: u32, listen: Listen) -> Option<Nginx> {
         let Some(modules) = echo_module() else {
             assert!(std::env::var_os("CI").is_none(), "nginx and its echo module must be installed in CI");
             eprintln!("skipped: nginx is not installed, or not its echo module");
@@ -60,21 +65,22 @@ impl Nginx {
         };
         // The ports are free when they are chosen; somebody else may be faster, then others are.
         for _ in 0..5 {
-            if let Some(nginx) = Nginx::try_start(listen, &modules) {
+            if let Some(nginx) = Nginx::try_start(requests, listen, &modules) {
                 return Some(nginx);
             }
         }
         panic!("nginx does not start");
     }
 
-    fn try_start(listen: Listen, module: &Path) -> Option<Nginx> {
+    fn try_start(requests: u32, listen: Listen, module: &Path) -> Option<Nginx> {
         let dir = tempfile::tempdir().expect("make a temporary directory");
         fs::create_dir(dir.path().join("root")).expect("make its root");
         fs::create_dir(dir.path().join("logs")).expect("make its logs");
         let authority = Authority::new();
         authority.identity().write(dir.path());
         let ports = free_ports();
-        fs::write(dir.path().join("nginx.conf"), config(listen, module, ports)).expect("write its configuration");
+        fs::write(dir.path().join("nginx.conf"), config(requests, listen, module, ports))
+            .expect("write its configuration");
         let child = Command::new("sh")
             .args([
                 "-c",
@@ -184,7 +190,7 @@ fn free_ports() -> Ports {
     Ports { http: port(0), tls: port(1), http2: port(2) }
 }
 
-fn config(listen: Listen, echo_module: &Path, ports: Ports) -> String {
+fn config(requests: u32, listen: Listen, echo_module: &Path, ports: Ports) -> String {
     let host = match listen {
         Listen::Localhost => "127.0.0.1",
         Listen::EveryAddress => "0.0.0.0",
@@ -208,7 +214,7 @@ http {{
     fastcgi_temp_path temp-fastcgi;
     uwsgi_temp_path temp-uwsgi;
     scgi_temp_path temp-scgi;
-    keepalive_requests 1000000;
+    keepalive_requests {requests};
     keepalive_timeout 75s;
     server {{
         listen {host}:{http} backlog=16384;

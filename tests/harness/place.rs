@@ -4,6 +4,7 @@
 //! root/work     the current directory of the program
 //! root/home     its HOME
 //! root/canary   files that nothing may ever touch
+//! root/trace    what strace wrote
 //! ```
 
 use std::collections::BTreeMap;
@@ -98,8 +99,13 @@ impl Place {
     /// Everything in this place that is not below the current directory.
     pub fn outside(&self) -> Tree {
         let mut found = tree(self.root.path());
-        found.retain(|path, _| path != "work/" && !path.starts_with("work/"));
+        found.retain(|path, _| path != "trace" && path != "work/" && !path.starts_with("work/"));
         found
+    }
+
+    /// Where [`Fetch::strace`] has strace write.
+    pub(super) fn trace_file(&self) -> PathBuf {
+        self.root.path().join("trace")
     }
 }
 

@@ -186,8 +186,13 @@ impl Running {
     /// Resident memory in bytes, as it is now.
     #[track_caller]
     pub fn rss(&self) -> u64 {
-        let line = self.status("VmRSS:").expect("a running program has memory");
-        line.trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
+        self.bytes("VmRSS:")
+    }
+
+    /// The most resident memory there ever was, in bytes.
+    #[track_caller]
+    pub fn peak_rss(&self) -> u64 {
+        self.bytes("VmHWM:")
     }
 
     /// Whether it has not ended yet.
@@ -198,6 +203,12 @@ impl Running {
     /// Open descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
+    #[track_caller]
+    fn bytes(&self, key: &str) -> u64 {
+        let line = self.status(key).expect("a running program has memory");
+        line.trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
     }
 
     /// A line of `/proc/PID/status`; `None` once the program has ended.

@@ -1,0 +1,185 @@
+//! A disk that refuses: each step of writing and publishing a file fails in turn. What is told is what is there, and
+//! the same command again makes the tree whole.
+
+use serde_json::Value;
+
+use crate::harness::strace::each_in_turn;
+use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server};
+
+/// libcurl hands over 16 KiB at a time: a file of this is written in several pieces.
+const LONG: usize = 60_000;
+
+/// The body of a name. Short ones get a known length: such a file has no name until it is whole. Long ones get none.
+fn body(name: &str) -> Vec<u8> {
+    let length = if name.contains("long") { LONG } else { 1000 };
+    name.bytes().cycle().take(length).collect()
+}
+
+fn server() -> Server {
+    Server::http(|seen: &Seen| {
+        let name = &seen.path[1..];
+        let reply = Reply::ok(body(name)).header("last-modified", "Tue, 01 Feb 2022 10:20:30 GMT");
+        if name.contains("long") { reply.chunked() } else { reply }
+    })
+}
+
+const NAMES: [&str; 4] = ["short-1", "long-1", "short-2", "long-2"];
+
+/// The four in `place`, so many at once.
+fn fetch_at_once(jobs: &str, place: &Place, server: &Server) -> Fetch {
+    place.fetch().args(["--json", "-d", "out", "-j", jobs]).urls(&NAMES.map(|name| server.url(&format!("/{name}"))))
+}
+
+/// The four in `place`, one after another.
+fn fetch(place: &Place, server: &Server) -> Fetch {
+    fetch_at_once("1", place, server)
+}
+
+/// Names of the records with this result.
+fn names_with(run: &Finished, result: &str) -> Vec<String> {
+    let of_result = |record: &Value| record["result"] == result;
+    let name =
+        |record: &Value| record["url"].as_str().and_then(|url| url.rsplit('/').next()).expect("a name").to_owned();
+    run.records().iter().filter(|record| of_result(record)).map(name).collect()
+}
+
+/// One record for each; every file that is there is whole, and there because its record says so. Then the same
+/// command, undisturbed, makes the tree whole.
+#[track_caller]
+fn check(run: &Finished, server: &Server) {
+    run.check_invariants(NAMES.len());
+    for record in run.records().iter().filter(|record| record["result"] != "ok") {
+        assert_eq!((&record["result"], &record["error_class"]), (&"failed".into(), &"local".into()), "{record}\n{run}");
+    }
+    let ok = names_with(run, "ok");
+    for (name, content) in run.place().tree("out") {
+        assert!(name.ends_with(".part") || content == body(&name), "{name} is not whole\n{run}");
+        assert!(name.ends_with(".part") || ok.contains(&name), "{name} is there\n{run}");
+    }
+    let again = fetch(run.place(), server).run();
+    again.assert_exit(0).check_invariants(NAMES.len());
+    assert_eq!(run.place().names("out").len(), NAMES.len(), "{:?}\n{again}", run.place().names("out"));
+    assert!(NAMES.iter().all(|name| run.place().read(&format!("out/{name}")) == body(name)), "{again}");
+}
+
+#[test]
+fn a_write_that_fails_costs_the_one_file() {
+    for (error, exit, keeps) in [("EIO", 1, true), ("ENOSPC", 3, false), ("EDQUOT", 3, false), ("EFBIG", 1, true)] {
+        let server = server();
+        // A file that has its name while it is written: that tells its writes from others.
+        let fetch = |fault: &str| fetch(&Place::new(), &server).inject_at("out/long-1.part", fault).map(Fetch::run);
+        each_in_turn(&format!("write:error={error}"), 1, fetch, |number, run| {
+            run.assert_exit(exit).assert_stderr_has("1 failed");
+            assert_eq!(names_with(run, "failed"), ["long-1"], "{error}\n{run}");
+            let kept = run.place().exists("out/long-1.part");
+            assert_eq!(kept, keeps && number > 1, "{error} at write {number}\n{run}");
+            check(run, &server);
+        });
+    }
+}
+
+#[test]
+fn a_write_to_a_file_without_a_name_that_fails_costs_the_one_file() {
+    for (error, exit) in [("EIO", 1), ("ENOSPC", 3)] {
+        let server = server();
+        let place = Place::new();
+        let urls: Vec<String> = (0..4).map(|number| server.url(&format!("/short-{number}"))).collect();
+        let fetch = place.fetch().args(["--json", "-d", "out", "-j", "1"]).urls(&urls);
+        // One after another: a file, its record, and so on.
+        let Some(fetch) = fetch.inject(&format!("write:error={error}:when=3")) else { return };
+        let run = fetch.run();
+        run.assert_exit(exit).check_invariants(4);
+        assert_eq!(run.results(), ["ok", "failed", "ok", "ok"], "{run}");
+        assert_eq!(run.records()[1]["error_class"], "local", "{run}");
+        assert_eq!(place.names("out"), ["short-0", "short-2", "short-3"], "{run}");
+        assert_eq!(server.count("/short-1"), 1, "not tried again as if the network had failed\n{run}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_linked_or_renamed_in_the_best_way_is_published_in_another() {
+    let server = server();
+    for faults in [
+        &["linkat:error=EACCES"][..],
+        &["linkat:error=EXDEV"],
+        &["linkat:error=EOPNOTSUPP"],
+        &["linkat:error=EPERM"],
+        &["linkat:error=ENOENT"],
+        &["linkat:error=EINVAL"],
+        &["linkat:error=EMLINK"],
+        &["linkat:error=ENOENT:when=1"],
+        &["renameat2:error=EINVAL"],
+        &["renameat2:error=ENOSYS"],
+        &["renameat2:error=EOPNOTSUPP"],
+        &["linkat:error=EPERM", "renameat2:error=EINVAL"],
+        &["flock:error=ENOLCK"],
+        &["utimensat:error=EPERM"],
+    ] {
+        let place = Place::new();
+        let options = faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]);
+        let Some(fetch) = fetch(&place, &server).strace(options) else { return };
+        let run = fetch.run();
+        run.assert_exit(0);
+        assert!(!place.injected().is_empty(), "{faults:?}\n{run}");
+        assert_eq!(place.names("out").len(), NAMES.len(), "{faults:?}: {:?}\n{run}", place.names("out"));
+        check(&run, &server);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_published_at_all_is_a_failure_and_not_there() {
+    let server = server();
+    for (fault, lost) in [
+        ("linkat:error=EIO", &["short-1", "short-2"][..]),
+        ("linkat:error=EIO:when=1", &["short-1"]),
+        ("renameat2:error=EACCES", &["long-1", "long-2"]),
+        ("renameat2:error=EXDEV:when=1", &["long-1"]),
+        ("renameat2:error=EIO", &["long-1", "long-2"]),
+        ("linkat,renameat2:error=EACCES", &NAMES),
+    ] {
+        let place = Place::new();
+        let Some(fetch) = fetch(&place, &server).inject(fault) else { return };
+        let run = fetch.run();
+        run.assert_exit(1);
+        let mut failed = names_with(&run, "failed");
+        failed.sort();
+        let mut expected = lost.to_vec();
+        expected.sort();
+        assert_eq!(failed, expected, "{fault}\n{run}");
+        check(&run, &server);
+    }
+}
+
+#[test]
+fn a_directory_or_file_that_cannot_be_made_costs_its_files_alone() {
+    let server = server();
+    for (fault, exit, lost) in [
+        ("mkdirat:error=ENOSPC:when=1", 3, 1),
+        ("mkdirat:error=EACCES", 1, 4),
+        ("openat:error=EACCES:when=3", 1, 1),
+        ("openat:error=ENOSPC:when=3", 3, 1),
+        ("openat:error=EOPNOTSUPP:when=3", 0, 0),
+    ] {
+        let place = Place::new();
+        let args: &[&str] = if fault.starts_with("mkdir") { &["--tree"] } else { &[] };
+        // The first two are for a look at the directory.
+        let fetch = fetch(&place, &server).args(args);
+        let Some(fetch) = fetch.inject_at("out", fault) else { return };
+        let run = fetch.run();
+        run.assert_exit(exit).check_invariants(NAMES.len());
+        assert_eq!(names_with(&run, "failed").len(), lost, "{fault}\n{run}");
+        assert!(!place.injected().is_empty(), "{fault}\n{run}");
+    }
+}
+
+#[test]
+fn slow_writes_do_not_make_other_transfers_stall() {
+    let server = server();
+    let place = Place::new();
+    let fetch = fetch_at_once("4", &place, &server).args(["--retry", "0", "--stall-timeout", "1"]);
+    // Every one takes 200 ms.
+    let Some(fetch) = fetch.inject("write:delay_exit=200000") else { return };
+    let run = fetch.run();
+    run.assert_exit(0);
+    check(&run, &server);
+}

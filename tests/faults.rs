@@ -1,0 +1,262 @@
+//! Calls that fail: libcurl's own, and those of the kernel that move bytes. One transfer pays for it or none, never
+//! all, and what is told is what happened.
+
+use serde_json::Value;
+
+use crate::harness::strace::each_in_turn;
+use crate::harness::{Fetch, Finished, Gate, Reply, Seen, Server};
+
+/// Every path answers with itself, twenty thousand times.
+fn large() -> Server {
+    Server::http(|seen: &Seen| Reply::ok(seen.path.repeat(20_000)))
+}
+
+/// Every path answers with itself on a connection of its own.
+fn without_keep_alive() -> Server {
+    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()).header("connection", "close"))
+}
+
+fn urls(server: &Server, count: usize) -> Vec<String> {
+    (0..count).map(|number| server.url(&format!("/{number}"))).collect()
+}
+
+/// Records of failures.
+fn failed(run: &Finished) -> Vec<Value> {
+    run.records().into_iter().filter(|record| record["result"] == "failed").collect()
+}
+
+/// Attempts after the first, of all URLs together.
+fn retries(run: &Finished) -> usize {
+    run.records().iter().map(|record| record["num_retries"].as_u64().expect("a number") as usize).sum()
+}
+
+/// Every failure is this machine's, and every file that is there is `body` of its number.
+#[track_caller]
+fn check(run: &Finished, count: usize, body: impl Fn(&str) -> String) {
+    run.check_invariants(count);
+    for record in failed(run) {
+        assert_eq!(record["error_class"], "local", "{record}\n{run}");
+    }
+    for (name, content) in run.place().tree("out") {
+        assert!(name.ends_with(".part") || content == body(&name).into_bytes(), "{name} is not whole\n{run}");
+    }
+}
+
+/// How many transfers were running when libcurl failed, as a person is told, which is once.
+#[track_caller]
+fn told_after_failure(run: &Finished) -> usize {
+    let told: Vec<&str> = run.stderr_text().lines().filter(|line| line.contains("libcurl failed")).collect();
+    assert_eq!(told.len(), 1, "one warning\n{run}");
+    let number = told[0].split_whitespace().find_map(|word| word.parse().ok());
+    number.unwrap_or_else(|| panic!("how many transfers\n{run}"))
+}
+
+/// Faults that the program brings about itself are for debug builds.
+fn has_faults() -> bool {
+    if !cfg!(debug_assertions) {
+        eprintln!("skipped: faults are for debug builds");
+    }
+    cfg!(debug_assertions)
+}
+
+const ACTIONS: [u32; 8] = [1, 2, 3, 5, 9, 14, 20, 30];
+
+#[test]
+fn after_a_failure_of_libcurl_every_running_transfer_is_tried_again() {
+    if !has_faults() {
+        return;
+    }
+    let mut most = 0;
+    for number in ACTIONS {
+        let server = large();
+        let fetch = Fetch::recorded().args(["-j", "8", "--retry-delay", "0.01"]);
+        let run = fetch.env("FETCHMANY_FAULT", format!("action:{number}")).urls(&urls(&server, 40)).run();
+        run.assert_exit(0);
+        check(&run, 40, |name| format!("/{name}").repeat(20_000));
+        assert_eq!(run.place().names("out").len(), 40, "{run}");
+        let running = told_after_failure(&run);
+        assert_eq!(retries(&run), running, "those that ran and no others\n{run}");
+        assert!((1..=8).contains(&running), "{run}");
+        assert!(run.records().iter().all(|record| record["num_retries"].as_u64() <= Some(1)), "{run}");
+        assert!(server.seen().len() <= 40 + running, "{run}");
+        most = most.max(running);
+    }
+    assert!(most > 1, "one of these failures must have met several transfers");
+}
+
+#[test]
+fn after_a_failure_of_libcurl_without_retries_the_running_transfers_fail_once_each() {
+    if !has_faults() {
+        return;
+    }
+    for number in ACTIONS {
+        let server = large();
+        let fetch = Fetch::recorded().args(["-j", "8", "--retry", "0"]);
+        let run = fetch.env("FETCHMANY_FAULT", format!("action:{number}")).urls(&urls(&server, 40)).run();
+        run.assert_exit(1);
+        check(&run, 40, |name| format!("/{name}").repeat(20_000));
+        assert_eq!(failed(&run).len(), told_after_failure(&run), "{run}");
+        assert_eq!(retries(&run), 0, "{run}");
+        assert!((0..40).all(|number| server.count(&format!("/{number}")) <= 1), "{run}");
+    }
+}
+
+#[test]
+fn a_libcurl_that_waits_with_select_gets_no_more_transfers_than_it_can_bear() {
+    if !has_faults() {
+        return;
+    }
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| Reply::ok(seen.path.clone()).held_by(&held));
+    let fetch = Fetch::recorded().args(["-j", "2000"]).env("FETCHMANY_FAULT", "select");
+    let running = fetch.urls(&urls(&server, 700)).start();
+    let line = running.wait_for_line(crate::harness::Stream::Err, "transfers at once instead of 2000");
+    let jobs: usize = line.split_whitespace().find_map(|word| word.parse().ok()).expect("how many");
+    server.wait("as many as were told", |counts| counts.running == jobs);
+    assert!((running.descriptors()..1024).contains(&1000), "{} descriptors", running.descriptors());
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(0);
+    check(&run, 700, |name| format!("/{name}"));
+    assert_eq!(server.counts(|counts| counts.most_running), jobs, "{run}");
+    for told in ["instead of 2000", "HAVE_POLL"] {
+        assert_eq!(run.stderr_text().matches(told).count(), 1, "{told:?} once\n{run}");
+    }
+}
+
+#[test]
+fn a_socket_that_cannot_be_watched_costs_one_transfer_one_attempt() {
+    let server = without_keep_alive();
+    // By name, so that the resolver's wake-ups are among what is watched.
+    let urls: Vec<String> = (0..6).map(|number| server.url_as("localhost", &format!("/{number}"))).collect();
+    for retry in ["0", "4"] {
+        let fetch = |fault: &str| {
+            let fetch = Fetch::recorded().args(["-j", "2", "--retry", retry, "--retry-delay", "0.01"]);
+            fetch.urls(&urls).inject(fault).map(Fetch::run)
+        };
+        // The first call is for signals, before anything is fetched.
+        each_in_turn("epoll_ctl:error=ENOMEM", 2, fetch, |_, run| {
+            check(run, 6, |name| format!("/{name}"));
+            assert!(failed(run).len() + retries(run) <= 1, "one call is one transfer's\n{run}");
+            assert!(retry == "0" || run.code() == Some(0), "{run}");
+        });
+    }
+}
+
+#[test]
+fn transfers_that_get_no_socket_are_tried_again_and_no_others() {
+    let server = without_keep_alive();
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.01"]).urls(&urls(&server, 12));
+    // The first socket is libcurl's own, to see whether there is IPv6.
+    let Some(fetch) = fetch.inject("socket:error=EMFILE:when=3..6") else { return };
+    let run = fetch.run();
+    run.assert_exit(0);
+    check(&run, 12, |name| format!("/{name}"));
+    assert_eq!(run.place().injected().len(), 4, "{run}");
+    assert_eq!(retries(&run), 4, "{run}");
+}
+
+#[test]
+fn transfers_that_never_get_a_socket_fail_one_by_one_and_the_rest_is_fetched() {
+    let server = without_keep_alive();
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry", "2", "--retry-delay", "0.01"]).urls(&urls(&server, 12));
+    let Some(fetch) = fetch.inject("socket:error=ENFILE:when=5+") else { return };
+    let run = fetch.run();
+    run.assert_exit(1);
+    check(&run, 12, |name| format!("/{name}"));
+    assert_eq!(failed(&run).len(), 12 - 3, "{run}");
+    assert_eq!(run.place().injected().len(), 3 * (12 - 3), "an attempt is one call\n{run}");
+}
+
+#[test]
+fn a_connection_that_stands_carries_those_that_get_no_socket() {
+    let server = large();
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.05"]).urls(&urls(&server, 12));
+    let Some(fetch) = fetch.inject("socket:error=EMFILE:when=3+") else { return };
+    let run = fetch.run();
+    run.assert_exit(0);
+    check(&run, 12, |name| format!("/{name}").repeat(20_000));
+}
+
+#[test]
+fn transfers_that_get_no_descriptor_for_their_file_are_tried_again() {
+    let server = large();
+    for (when, exit, lost) in [("3..6", 0, 0), ("3+", 1, 12)] {
+        let fetch =
+            Fetch::recorded().args(["-j", "3", "--retry", "2", "--retry-delay", "0.01"]).urls(&urls(&server, 12));
+        // The first two are for a look at the directory.
+        let Some(fetch) = fetch.inject_at("out", &format!("openat:error=EMFILE:when={when}")) else { return };
+        let run = fetch.run();
+        run.assert_exit(exit);
+        check(&run, 12, |name| format!("/{name}").repeat(20_000));
+        assert_eq!(failed(&run).len(), lost, "{run}");
+        assert_eq!(run.place().injected().len(), retries(&run) + lost, "an attempt is one call\n{run}");
+    }
+}
+
+#[test]
+fn interrupted_system_calls_are_made_again() {
+    let server = Server::http(|seen: &Seen| {
+        let reply = Reply::ok(seen.path.repeat(20_000));
+        if seen.path.ends_with(['1', '3', '5']) { reply.chunked() } else { reply }
+    });
+    let urls: Vec<String> = (0..12).map(|number| server.url_as("localhost", &format!("/{number}"))).collect();
+    for calls in [
+        "?epoll_wait,epoll_pwait",
+        // The first of these are the dynamic linker's, which gives up.
+        "read:when=9",
+        "write",
+        "recvfrom",
+        "sendto",
+        "openat:when=20",
+        "?poll,ppoll",
+        "linkat,?renameat2",
+    ] {
+        let (calls, first) = calls.split_once(":when=").unwrap_or((calls, "1"));
+        let fetch = Fetch::recorded().args(["-j", "3"]).urls(&urls);
+        let Some(fetch) = fetch.inject(&format!("{calls}:error=EINTR:when={first}+3")) else { return };
+        let run = fetch.run();
+        run.assert_exit(0);
+        check(&run, 12, |name| format!("/{name}").repeat(20_000));
+        assert!(!run.place().injected().is_empty(), "{calls}\n{run}");
+        assert_eq!(retries(&run), 0, "{calls}\n{run}");
+    }
+}
+
+#[test]
+fn what_is_missing_at_the_start_ends_the_run_with_a_word_about_it() {
+    let server = large();
+    for fault in ["epoll_create1:error=EMFILE", "socketpair:error=EMFILE:when=1", "socketpair:error=EMFILE:when=2+"] {
+        let Some(fetch) = Fetch::recorded().urls(&urls(&server, 2)).inject(fault) else { return };
+        let run = fetch.run();
+        assert_eq!(run.code(), Some(3), "{fault}\n{run}");
+        assert!(run.stderr_text().starts_with("fetchmany: "), "{fault}\n{run}");
+    }
+}
+
+#[test]
+fn names_that_no_thread_can_look_up_are_dns_failures() {
+    let server = large();
+    let urls = [server.url_as("name.test", "/by-name"), server.url("/by-address")];
+    let fetch = Fetch::recorded().args(["--retry", "0", "--connect-timeout", "3"]).urls(&urls);
+    let Some(fetch) = fetch.knowing_host("name.test").and_then(|fetch| fetch.inject("clone3,clone:error=EAGAIN"))
+    else {
+        return;
+    };
+    let run = fetch.run();
+    run.assert_exit(1).check_invariants(2);
+    assert_eq!(run.results(), ["failed", "ok"], "{run}");
+    assert_eq!(run.records()[0]["error_class"], "dns", "{run}");
+}
+
+#[test]
+fn from_sixteen_descriptors_up_everything_is_fetched() {
+    let server = large();
+    for limit in [16, 17, 18, 20, 24, 32] {
+        let fetch = Fetch::recorded().under(["prlimit".to_owned(), format!("--nofile={limit}")]);
+        let run = fetch.urls(&urls(&server, 30)).run();
+        run.assert_exit(0).assert_stderr_has("descriptors");
+        check(&run, 30, |name| format!("/{name}").repeat(20_000));
+    }
+}

@@ -1,0 +1,167 @@
+//! Redirects and secrets: what is meant for one server is told to no other, and what a server sends along is not used.
+
+use std::sync::{Arc, Mutex};
+
+use crate::harness::authority::Alpn;
+use crate::harness::reply::base64;
+use crate::harness::{Authority, Fetch, Finished, Raw, Reply, Seen, Server, Step};
+
+const HOST: &str = "a.test";
+
+/// Where `/from` leads at the moment.
+#[derive(Clone, Default)]
+struct Target(Arc<Mutex<String>>);
+
+impl Target {
+    fn set(&self, location: &str) {
+        *self.0.lock().expect("no panic while held") = location.to_owned();
+    }
+
+    /// Sends whoever asks for `/from` there; everything else answers with its path.
+    fn handler(&self) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+        let target = self.clone();
+        move |seen: &Seen| match seen.path.as_str() {
+            "/from" => Reply::redirect(302, target.0.lock().expect("no panic while held").as_str()),
+            path => Reply::ok(path.to_owned()),
+        }
+    }
+}
+
+/// The ways to have a secret sent, each with what it is on the wire: arguments, user of the URL, header, its value.
+fn secrets() -> [(&'static [&'static str], &'static str, &'static str, String); 4] {
+    let basic = |text: &str| format!("Basic {}", base64(text.as_bytes()));
+    [
+        (&["-u", "user:S3CR3T-1"], "", "authorization", basic("user:S3CR3T-1")),
+        (&[], "user:S3CR3T-2@", "authorization", basic("user:S3CR3T-2")),
+        (&["-H", "Authorization: Bearer S3CR3T-3"], "", "authorization", "Bearer S3CR3T-3".to_owned()),
+        (&["-H", "Cookie: id=S3CR3T-4"], "", "cookie", "id=S3CR3T-4".to_owned()),
+    ]
+}
+
+/// What every request of the case is like: the names all lead to this machine, the servers are trusted.
+fn fetch(servers: &[&Server], authority: &Authority) -> Fetch {
+    let mut fetch = Fetch::recorded().args(["--retry", "0", "--cacert"]).arg(authority.pem());
+    for server in servers {
+        for host in [HOST, "b.test"] {
+            fetch = fetch.args(["--resolve".to_owned(), server.resolve(host)]);
+        }
+    }
+    fetch
+}
+
+#[test]
+fn secrets_go_along_to_the_same_origin() {
+    let authority = Authority::new();
+    let target = Target::default();
+    let plain = Server::http(target.handler());
+    let secure = Server::tls(&authority.identity(), Alpn::Http2, target.handler());
+    for server in [&plain, &secure] {
+        for (args, user, header, value) in secrets() {
+            for location in ["/to".to_owned(), "to".to_owned(), server.url_as(HOST, "/to")] {
+                target.set(&location);
+                let url = server.url_as(&format!("{user}{HOST}"), "/from");
+                let run = fetch(&[server], &authority).args(args).urls(&[url]).run();
+                run.assert_exit(0).check_invariants(1);
+                let last = server.seen().pop().expect("a request");
+                assert_eq!(last.path, "/to", "{run}");
+                assert_eq!(last.header(header), Some(value.as_str()), "{args:?} to {location}\n{run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn secrets_go_to_no_other_host_port_or_scheme() {
+    let authority = Authority::new();
+    let target = Target::default();
+    let (plain, other_plain) = (Server::http(target.handler()), Server::http(target.handler()));
+    let secure = Server::tls(&authority.identity(), Alpn::Http2, target.handler());
+    let other_secure = Server::tls(&authority.identity(), Alpn::Http11, target.handler());
+    let servers = [&plain, &other_plain, &secure, &other_secure];
+    for (what, from, to, host) in [
+        ("another host", &plain, &plain, "b.test"),
+        ("another port", &plain, &other_plain, HOST),
+        ("https after http", &plain, &secure, HOST),
+        ("http after https", &secure, &plain, HOST),
+        ("another host behind TLS", &secure, &secure, "b.test"),
+        ("another port behind TLS", &secure, &other_secure, HOST),
+        ("the address instead of the name", &plain, &plain, "127.0.0.1"),
+    ] {
+        for (args, user, _, _) in secrets() {
+            let before: Vec<usize> = servers.iter().map(|server| server.seen().len()).collect();
+            target.set(&to.url_as(host, "/to"));
+            let url = from.url_as(&format!("{user}{HOST}"), "/from");
+            let run = fetch(&servers, &authority).args(args).urls(&[url]).run();
+            run.assert_exit(0).check_invariants(1);
+            let seen = servers.iter().zip(before).flat_map(|(server, before)| server.seen().split_off(before));
+            let (first, second): (Vec<Seen>, Vec<Seen>) = seen.partition(|seen| seen.path == "/from");
+            let sent = |seen: &Seen| seen.header("authorization").is_some() || seen.header("cookie").is_some();
+            assert_eq!((first.len(), second.len()), (1, 1), "{what}, {args:?}\n{run}");
+            assert!(sent(&first[0]), "{what}, {args:?}: it was not sent where it belongs\n{run}");
+            assert!(!sent(&second[0]), "{what}, {args:?} {user}: {second:?}\n{run}");
+            is_not_told(&run);
+        }
+    }
+}
+
+/// No secret in any stream or file but the list of URLs.
+#[track_caller]
+fn is_not_told(run: &Finished) {
+    let mut everything = run.place().tree(".");
+    everything.remove("urls.txt");
+    everything.insert("stdout".to_owned(), run.stdout.clone());
+    everything.insert("stderr".to_owned(), run.stderr.clone());
+    for (name, content) in everything {
+        let text = format!("{name} {}", String::from_utf8_lossy(&content));
+        assert!(!text.contains("S3CR3T"), "{name} tells a secret\n{run}");
+    }
+}
+
+/// One run for each way in which a redirect to `other` can name a user.
+fn redirected_with_a_user(other: &Server, mut judge: impl FnMut(&Server, &Finished)) {
+    let target = Target::default();
+    for user in ["user:S3CR3T-1@", "S3CR3T-2@", ":S3CR3T-3@", "user%3aS3CR3T-4@", "S3CR3T-5;x:@"] {
+        let authority = other.url("/to").replacen("http://", user, 1);
+        for location in [format!("http://{authority}"), format!("//{authority}")] {
+            for args in [&["-v"][..], &["--json", "-v", "-u", "own:S3CR3T-9"]] {
+                let server = Server::http(target.handler());
+                target.set(&location);
+                let fetch = Fetch::new().args(["-d", "out", "--results", "results"]).args(args);
+                let run = fetch.urls(&[server.url("/from")]).run();
+                run.check_invariants(1);
+                judge(&server, &run);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_redirect_that_names_a_user_is_not_followed() {
+    let other = Server::http(|_| Reply::ok("x"));
+    redirected_with_a_user(&other, |server, run| {
+        run.assert_exit(1);
+        let record = run.place().read_text("results");
+        assert!(record.contains(r#""error_class":"redirect""#), "{record}\n{run}");
+        assert_eq!(server.seen().len(), 1, "{run}");
+    });
+    assert!(other.seen().is_empty(), "{:?}", other.seen());
+}
+
+#[test]
+fn the_user_that_a_redirect_names_is_not_told() {
+    let other = Server::http(|_| Reply::ok("x"));
+    redirected_with_a_user(&other, |_, run| is_not_told(run));
+}
+
+#[test]
+fn heads_that_are_large_in_each_of_many_redirects_end_the_chain() {
+    let filler = format!("X: {}\r\n", "y".repeat(50 << 10)).repeat(5);
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: /again\r\n{filler}Content-Length: 0\r\n\r\n");
+    let server = Raw::always(vec![Step::answer(answer); 200].concat());
+    let run = Fetch::recorded().args(["--retry", "0", "--max-redirs", "1000"]).arg(server.url("/a")).run();
+    run.assert_exit(1).check_invariants(1);
+    let requests = server.received().concat().windows(4).filter(|window| window == b"GET ").count();
+    // libcurl takes 6,000 KiB of heads.
+    assert!((20..30).contains(&requests), "{requests} requests\n{run}");
+    run.assert_failed("protocol");
+}

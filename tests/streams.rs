@@ -1,0 +1,66 @@
+//! The three standard streams when they are closed, odd, or about to be flooded.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use crate::harness::command::Stdin;
+use crate::harness::{Fetch, Gate, Place, Reply, Seen, Server, until};
+
+#[test]
+fn nothing_takes_the_number_of_a_closed_standard_stream() {
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        // Large enough to have a name while they are written, and to be there before their end.
+        let server =
+            Server::http(move |seen: &Seen| Reply::ok(seen.path.repeat(1 << 19)).then_wait(&held).body("the end"));
+        let urls = ["/a", "/b", "/c"].map(|path| server.url(path));
+        let fetch = Fetch::new().args(["-d", "out"]).under_bash(&format!(r#"exec "$@" {closed}"#)).urls(&urls);
+        let running = fetch.start();
+        until("three files being written", || {
+            running.place().tree("out").values().filter(|content| content.len() >= 1 << 20).count() == 3
+        });
+        for number in 0..3 {
+            let target = std::fs::read_link(format!("/proc/{}/fd/{number}", running.pid().as_raw_nonzero()));
+            let Ok(target) = target.map(|target| target.to_string_lossy().into_owned()) else { continue };
+            let harmless = target == "/dev/null" || target.starts_with("pipe:");
+            assert!(harmless, "with {closed}, descriptor {number} is {target}");
+        }
+        gate.open();
+        let run = running.finish();
+        assert!(matches!(run.code(), Some(0 | 3)), "{closed}\n{run}");
+        for name in ["a", "b", "c"] {
+            let whole = format!("/{name}").repeat(1 << 19) + "the end";
+            assert!(run.place().read(&format!("out/{name}")) == whole.as_bytes(), "{closed}: {name}\n{run}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_list_is_none_as_standard_input_either() {
+    let place = Place::new();
+    place.write("dir/file", "");
+    for input in [place.path("dir"), "/dev/zero".into(), "/dev/urandom".into(), "/proc/self/mem".into()] {
+        let stdin = Stdin::Is(Stdio::from(File::open(&input).expect("open")));
+        let run = place.fetch().args(["--json", "-d", "out"]).stdin(stdin).run();
+        run.assert_exit(2).assert_stderr_has("standard input").check_invariants(0);
+    }
+}
+
+#[test]
+fn a_flood_of_failures_is_some_lines_and_a_number() {
+    let server = Server::http(|seen: &Seen| Reply::ok(seen.path.clone()));
+    let mut lines: Vec<String> = (0..1000).map(|number| format!("bad line {number}")).collect();
+    lines.push(server.url("/good"));
+    let run = Fetch::new().args(["-q", "-d", "out", "--failed", "failed", "--results", "results"]).urls(&lines).run();
+    run.assert_exit(1).check_invariants(1001);
+    assert!(run.stdout.is_empty(), "{run}");
+    let told: Vec<&str> = run.stderr_text().lines().collect();
+    let shown = told.iter().filter(|line| line.contains("bad line")).count();
+    let hidden = told.iter().filter_map(|line| line.split("... and ").nth(1)?.split(' ').next());
+    let hidden: usize = hidden.map(|count| count.replace(',', "").parse::<usize>().expect("a number")).sum();
+    assert!((1..=200).contains(&shown) && told.len() < shown + 20, "{} lines\n{run}", told.len());
+    assert_eq!(shown + hidden, 1000, "every failure is accounted for\n{run}");
+    assert_eq!(run.place().read_text("failed").lines().count(), 1000, "{run}");
+    assert_eq!(run.place().read("out/good"), b"/good");
+}
