@@ -32,7 +32,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use self::failures::Failures;
 use self::files::{Access, Before, Lines};
@@ -101,16 +101,49 @@ pub fn fatal(error: &anyhow::Error) {
 }
 
 impl Report {
-    /// Opens the files and looks at the streams.
+    /// Opens the files and looks at the streams. The files keep what is in them until [`Report::begin`].
     ///
     /// # Errors
-    /// When a file cannot be opened; the error names its path.
-    pub fn open(options: Options, now: Instant) -> anyhow::Result<Report> {
+    /// When a file cannot be opened, or is one of `inputs` (device and inode of what the list is read from) or the
+    /// other's; the error names its path.
+    pub fn open(options: Options, inputs: &[(u64, u64)], now: Instant) -> anyhow::Result<Report> {
         let stdout = match options.stream {
             Stream::Stdout if options.quiet == 0 => Some(Outlet::stdout()),
             Stream::Stdout | Stream::Stderr => None,
         };
-        Report::on(stdout, Outlet::stderr(), Environment::read(), options, now)
+        let report = Report::on(stdout, Outlet::stderr(), Environment::read(), options, now)?;
+        report.check_files(inputs)?;
+        Ok(report)
+    }
+
+    /// Each file of results is nothing else as well: neither read nor written from another side.
+    fn check_files(&self, inputs: &[(u64, u64)]) -> anyhow::Result<()> {
+        // With -q nothing else goes there, unless bodies do: `--results /dev/stdout` is as good as any.
+        let used = self.options.quiet == 0 || self.options.stream == Stream::Stderr;
+        let stdout = files::identity(rustix::stdio::stdout()).filter(|_| used);
+        let mut earlier: Option<&Lines> = None;
+        for file in [&self.results_file, &self.failed_file].into_iter().flatten() {
+            let Some(identity) = file.identity() else { continue };
+            if inputs.contains(&identity) {
+                bail!("{} is also an INPUT", file.name());
+            }
+            if stdout == Some(identity) {
+                bail!("{} is also standard output", file.name());
+            }
+            if let Some(other) = earlier.filter(|other| other.identity() == Some(identity)) {
+                bail!("{} is also the {}", file.name(), other.name());
+            }
+            earlier = Some(file);
+        }
+        Ok(())
+    }
+
+    /// The run begins: files of results that are not continued are emptied.
+    ///
+    /// # Errors
+    /// What the file system says; the error names the file.
+    pub fn begin(&mut self) -> anyhow::Result<()> {
+        [&mut self.results_file, &mut self.failed_file].into_iter().flatten().try_for_each(Lines::begin)
     }
 
     fn on(
