@@ -263,6 +263,7 @@ impl Driver {
         started: Instant,
     ) -> anyhow::Result<()> {
         let time_queue = started.saturating_duration_since(job.accepted);
+        self.sink.settled(job.urlnum);
         self.report.settled(&Settled { job, outcome, stats, saved, time_queue })
     }
 

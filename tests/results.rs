@@ -166,6 +166,26 @@ fn failed_lines_are_input_again() {
 }
 
 #[test]
+fn a_failed_line_keeps_the_name_that_it_had_to_take() {
+    let server = Server::http(|seen: &Seen| {
+        let fails = seen.path.starts_with("/y/") && seen.earlier == 0;
+        if fails { Reply::status(404) } else { Reply::ok(seen.path.clone()) }
+    });
+    for (args, names) in [(&[][..], 2), (&["-o", "{line}.bin"], 2)] {
+        let place = Place::new();
+        let urls = [server.url(&format!("/x/a{}.txt", args.len())), server.url(&format!("/y/a{}.txt", args.len()))];
+        let run = place.fetch().args(["--json", "-d", "out", "--failed", "failed"]).args(args).urls(&urls).run();
+        run.assert_exit(1).check_invariants(2);
+        let failed = place.read_text("failed");
+        assert!(failed.starts_with(&format!("{}\t", urls[1])), "{failed:?}\n{run}");
+        let run = place.fetch().args(["--json", "-d", "out", "failed"]).args(args).run();
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!(run.results(), ["ok"], "{run}");
+        assert_eq!(place.names("out").len(), names, "{run}");
+    }
+}
+
+#[test]
 fn files_of_results_that_cannot_be_opened_end_the_run_before_it_begins() {
     let server = mixed();
     for option in ["--results", "--failed"] {

@@ -41,7 +41,7 @@ use self::lines::Paint;
 use self::meter::Meter;
 use self::streams::Streams;
 use self::terminal::Environment;
-use crate::job::{Outcome, Settled};
+use crate::job::{Job, Outcome, Settled};
 use crate::outlet::Outlet;
 
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
@@ -219,7 +219,13 @@ impl Report {
             file.push(&self.record);
         }
         if let (Some(file), Outcome::Failed(_) | Outcome::Cancelled(_)) = (&mut self.failed_file, &settled.outcome) {
-            file.push(&settled.job.input_line);
+            let Job { input_line, name, .. } = &settled.job;
+            file.push(input_line);
+            // On its own the line would get a name that another URL has by then, and be skipped.
+            if let Some(name) = name.as_ref().filter(|_| !input_line.contains(&b'\t')) {
+                file.push(b"\t");
+                file.push(name.as_bytes());
+            }
             file.push(b"\n");
         }
         if self.failures_on_stderr && matches!(settled.outcome, Outcome::Failed(_)) && self.failures.admit() {
@@ -281,7 +287,9 @@ impl Report {
 
     /// When [`Report::draw`] wants to be called again; `None` when there is nothing to show.
     pub fn next_draw(&self) -> Option<Instant> {
-        let files = (self.files_pending() > 0).then(|| self.latest + FILE_INTERVAL);
+        // The driver may be waiting for standard output, which carries the bodies, when standard error is slow too.
+        let elsewhere = self.files_pending() + if self.streams.are_separate() { 0 } else { self.streams.backlog() };
+        let files = (elsewhere > 0).then(|| self.latest + FILE_INTERVAL);
         [self.show.due(self.streams.holds_lines()), self.failures.due(), files].into_iter().flatten().min()
     }
 
