@@ -28,7 +28,8 @@ pub struct Job {
     pub credentials: Option<Credentials>,
     /// Whom the request goes to; hosts are scheduled apart.
     pub host: Host,
-    /// The output name that followed a TAB, as given.
+    /// The output name that followed a TAB, as given. Without one, the claimed name where another run, of this line
+    /// alone, would choose differently.
     pub name: Option<String>,
     /// Where the body goes below the output directory; set when the name is claimed. `None` for standard output
     /// and for discarded bodies.

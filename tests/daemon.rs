@@ -142,7 +142,7 @@ fn twenty_writers_of_five_thousand_lines_each_lose_and_mix_nothing() {
     numbers.sort();
     assert!(numbers.into_iter().eq(0..WRITERS * LINES), "every number once");
     let bad = records.iter().find(|record| record.result != "ok" || !written.contains(&record.url));
-    assert!(bad.is_none(), "{}: {}", bad.unwrap().result, bad.unwrap().url);
+    assert!(bad.is_none(), "{:?}", bad.map(|bad| (&bad.result, &bad.url)));
     assert_eq!(records.iter().map(|record| &record.url).collect::<HashSet<_>>().len(), written.len());
     running.send_signal(Signal::TERM);
     running.finish().assert_exit(0);

@@ -115,6 +115,43 @@ fn many_writers_at_once_lose_and_mix_nothing() {
 }
 
 #[test]
+fn what_failed_or_was_taken_away_is_fetched_when_it_comes_again() {
+    let server = Server::http(|seen: &Seen| if seen.earlier == 0 { Reply::status(404) } else { Reply::ok("x") });
+    let place = Place::new();
+    let running = start(&place);
+    let mut pipe = writer(&place);
+    let mut serve = |count: usize| {
+        writeln!(pipe, "{}", server.url("/a")).expect("write");
+        running.wait_for_lines(Stream::Out, count);
+    };
+    serve(1);
+    serve(2);
+    serve(3);
+    std::fs::remove_file(place.path("out/a")).expect("take it away");
+    serve(4);
+    let run = stop(running, 4);
+    assert_eq!(run.results(), ["failed", "ok", "skipped", "ok"], "{run}");
+    assert_eq!(place.names("out"), ["a"], "{run}");
+}
+
+#[test]
+fn what_comes_again_while_it_is_fetched_is_a_duplicate() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |_| Reply::ok("x").held_by(&held));
+    let place = Place::new();
+    let running = start(&place);
+    let mut pipe = writer(&place);
+    writeln!(pipe, "{0}\n{0}", server.url("/a")).expect("write");
+    running.wait_for_line(Stream::Out, "skipped");
+    gate.open();
+    running.wait_for_lines(Stream::Out, 2);
+    let run = stop(running, 2);
+    assert_eq!(run.results(), ["ok", "skipped"], "{run}");
+    assert_eq!(server.count("/a"), 1, "{run}");
+}
+
+#[test]
 fn a_writer_that_says_nothing_holds_up_nobody() {
     let (server, place) = (echo(), Place::new());
     let running = start(&place);

@@ -131,8 +131,8 @@ fn connections_that_are_closed_after_a_hundred_requests_lose_no_url() {
     for number in 0..FILES {
         std::fs::write(nginx.root().join(number.to_string()), number.to_string()).expect("write a file to serve");
     }
-    let kinds: [(&str, fn(&Nginx, &str) -> String); 3] =
-        [("HTTP/1.1", Nginx::http), ("HTTP/1.1 and TLS", Nginx::tls), ("HTTP/2", Nginx::http2)];
+    type Kind = (&'static str, fn(&Nginx, &str) -> String);
+    let kinds: [Kind; 3] = [("HTTP/1.1", Nginx::http), ("HTTP/1.1 and TLS", Nginx::tls), ("HTTP/2", Nginx::http2)];
     let mut requests = 0;
     for (name, url) in kinds {
         let urls: Vec<String> = (0..FILES).map(|number| url(&nginx, &format!("/{number}"))).collect();

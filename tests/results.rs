@@ -166,6 +166,26 @@ fn failed_lines_are_input_again() {
 }
 
 #[test]
+fn a_failed_line_keeps_the_name_that_it_had_to_take() {
+    let server = Server::http(|seen: &Seen| {
+        let fails = seen.path.starts_with("/y/") && seen.earlier == 0;
+        if fails { Reply::status(404) } else { Reply::ok(seen.path.clone()) }
+    });
+    for (args, names) in [(&[][..], 2), (&["-o", "{line}.bin"], 2)] {
+        let place = Place::new();
+        let urls = [server.url(&format!("/x/a{}.txt", args.len())), server.url(&format!("/y/a{}.txt", args.len()))];
+        let run = place.fetch().args(["--json", "-d", "out", "--failed", "failed"]).args(args).urls(&urls).run();
+        run.assert_exit(1).check_invariants(2);
+        let failed = place.read_text("failed");
+        assert!(failed.starts_with(&format!("{}\t", urls[1])), "{failed:?}\n{run}");
+        let run = place.fetch().args(["--json", "-d", "out", "failed"]).args(args).run();
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!(run.results(), ["ok"], "{run}");
+        assert_eq!(place.names("out").len(), names, "{run}");
+    }
+}
+
+#[test]
 fn files_of_results_that_cannot_be_opened_end_the_run_before_it_begins() {
     let server = mixed();
     for option in ["--results", "--failed"] {
@@ -174,6 +194,61 @@ fn files_of_results_that_cannot_be_opened_end_the_run_before_it_begins() {
         assert!(run.stdout.is_empty(), "{run}");
     }
     assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_file_of_results_that_is_also_something_else_is_refused_and_left_alone() {
+    let server = mixed();
+    let place = Place::new();
+    let list = format!("{}\n", server.url("/a"));
+    place.write("list", &list);
+    std::os::unix::fs::symlink("list", place.path("link")).expect("make a link");
+    std::fs::hard_link(place.path("list"), place.path("hard")).expect("make a link");
+    for args in [
+        &["--failed", "list", "list"][..],
+        &["--results", "list", "list"],
+        &["--failed", "link", "list"],
+        &["--failed", "list", "link"],
+        &["--failed", "hard", "list"],
+        &["--results", "new", "--failed", "./new", "list"],
+    ] {
+        let run = place.fetch().args(["-d", "out"]).args(args).run();
+        run.assert_exit(2).assert_stderr_has("is also");
+        assert_eq!(place.read_text("list"), list, "{run}");
+    }
+    for script in [r#"exec "$@" <list"#, r#"exec "$@" list >>list"#] {
+        let run = place.fetch().args(["-d", "out", "--failed", "list"]).under_bash(script).run();
+        run.assert_exit(2).assert_stderr_has("list is also");
+        assert_eq!(place.read_text("list"), list, "{run}");
+    }
+    assert!(server.seen().is_empty());
+    let shared = ["--results", "/dev/null", "--failed", "/dev/null", "list"];
+    place.fetch().args(["-d", "out"]).args(shared).run().assert_exit(0);
+}
+
+#[test]
+fn a_run_that_cannot_begin_leaves_the_results_of_the_last_one() {
+    let place = Place::new();
+    place.write("file", "no directory");
+    for option in ["--results", "--failed"] {
+        place.write("kept", "an older run\n");
+        let run = place.fetch().args(["-d", "file/below", option, "kept", "http://127.0.0.1/"]).run();
+        run.assert_exit(3);
+        assert_eq!(place.read_text("kept"), "an older run\n", "{run}");
+    }
+}
+
+#[test]
+fn a_pipe_for_results_that_nobody_reads_is_an_error_and_no_wait() {
+    let server = mixed();
+    let script = r#"mkfifo pipe; exec "$@" --results pipe"#;
+    let run = Fetch::recorded().under_bash(script).arg(server.url("/a")).run();
+    run.assert_exit(2).assert_stderr_has("pipe: nobody reads it");
+    assert!(server.seen().is_empty());
+    let script = r#"mkfifo pipe; (sleep 0.2; exec cat pipe >copy) & "$@" --results pipe; code=$?; wait; exit $code"#;
+    let run = Fetch::recorded().under_bash(script).arg(server.url("/a")).run();
+    run.assert_exit(0);
+    assert_eq!(run.place().read("copy"), run.stdout, "{run}");
 }
 
 #[test]

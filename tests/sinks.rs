@@ -339,3 +339,15 @@ fn bodies_on_standard_output_are_whole_and_one_after_another() {
     assert_eq!(sorted.into_iter().collect::<String>(), "abcdefgh");
     assert_eq!(run.stderr_text().lines().filter(|line| line.contains("http://")).count(), 8, "{run}");
 }
+
+#[test]
+fn result_lines_beside_bodies_are_not_lost_on_a_slow_reader() {
+    let server = echo();
+    let urls: Vec<String> = (0..6000).map(|number| server.url(&format!("/{}{number}", "x".repeat(60)))).collect();
+    let script =
+        r#"mkfifo pipe; exec 9<>pipe; "$@" >bodies 2>pipe & exec 8<pipe; exec 9<&-; sleep 1; cat <&8 >lines; wait $!"#;
+    let run = Fetch::new().args(["-o", "-"]).under_bash(script).urls(&urls).run();
+    run.assert_exit(0);
+    let lines = run.place().read_text("lines");
+    assert_eq!(lines.lines().filter(|line| line.contains("/xxx")).count(), 6000, "{run}");
+}

@@ -82,7 +82,7 @@ impl Driver {
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
         let fitted = fit_jobs(&mut config).or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
-        let mut report = Report::open(config.report, now).or_exit(Exit::Usage)?;
+        let mut report = Report::open(config.report, source.files(), now).or_exit(Exit::Usage)?;
         let sink = Sink::open(config.sink).or_exit(Exit::Local)?;
         for note in warning.into_iter().chain(fitted) {
             report.note(&note);
@@ -90,6 +90,8 @@ impl Driver {
         let jobs = config.engine.jobs;
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
         engine.watch(Wake::Signal, signals.fd()).map_err(anyhow::Error::new).or_exit(Exit::Local)?;
+        // Not before everything else is open: a run that cannot begin leaves the results of the last one.
+        report.begin().or_exit(Exit::Local)?;
         Ok(Driver {
             source,
             auto: matches!(config.schedule.jobs, schedule::Jobs::Auto { .. }),

@@ -111,6 +111,7 @@ impl Driver {
         started: Instant,
     ) -> anyhow::Result<()> {
         let time_queue = started.saturating_duration_since(job.accepted);
+        self.sink.settled(job.urlnum);
         if let Some(why) = self.schedule.settled(&outcome) {
             self.stop(&why)?;
         }

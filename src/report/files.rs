@@ -1,16 +1,21 @@
 //! The files that results are kept in: `--results` and `--failed`.
 //!
-//! Opened at the start, so that a bad path fails before the work. A file of whole lines stays one: when an earlier run
-//! was cut off in the middle of a line, that line is ended before anything is appended.
+//! Opened at the start, so that a bad path fails before the work, and emptied only when the work begins: a run that
+//! stops before that leaves them as they were. A file of whole lines stays one: when an earlier run was cut off in the
+//! middle of a line, that line is ended before anything is appended.
 //!
 //! Must not know what a line says.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
+use rustix::fs::{FileType, OFlags, fstat, ftruncate};
+use rustix::io::Errno;
 
 use super::streams::Lost;
 use crate::outlet::Outlet;
@@ -33,20 +38,38 @@ pub enum Before {
     Kept,
 }
 
+/// How long a FIFO may be without a reader: `jq . <fifo & fetchmany --results fifo …` starts both at once.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it is tried meanwhile.
+const READER_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Device and inode of a file or FIFO: two paths that lead to the same one are one.
+pub type Identity = (u64, u64);
+
+/// The identity of what is open here; `None` for what keeps nothing and may be shared (`/dev/null`, a terminal).
+pub fn identity(fd: BorrowedFd<'_>) -> Option<Identity> {
+    let stat = fstat(fd).ok()?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    matches!(kind, FileType::RegularFile | FileType::Fifo).then_some((stat.st_dev, stat.st_ino))
+}
+
 /// A file of lines, written as far as it takes them.
 #[derive(Debug)]
 pub struct Lines {
     outlet: Outlet,
+    /// Not emptied yet, though it is to be.
+    stale: bool,
     /// Its kind and path, for errors.
     name: String,
 }
 
 impl Lines {
-    /// Opens or makes the file at `path`; `kind` says in errors what it is (`results file`). A FIFO waits here for its
-    /// reader.
+    /// Opens or makes the file at `path` and leaves in it what is there; `kind` says in errors what it is
+    /// (`results file`).
     ///
     /// # Errors
-    /// When it cannot be opened for writing; the error names kind and path.
+    /// When it cannot be opened for writing, or is a FIFO that nobody reads; the error names kind and path.
     pub fn open(kind: &str, path: &Path, access: Access, before: Before) -> anyhow::Result<Lines> {
         let name = format!("{kind} {}", path.display());
         let mode = match access {
@@ -54,19 +77,39 @@ impl Lines {
             Access::Private => 0o600,
         };
         let torn = before == Before::Kept && ends_in_a_line(path);
-        let file = OpenOptions::new()
-            .create(true)
-            .append(before == Before::Kept)
-            .write(true)
-            .truncate(before == Before::Truncated)
-            .mode(mode)
-            .open(path)
-            .with_context(|| format!("open {name}"))?;
+        let mut options = OpenOptions::new();
+        options.create(true).append(before == Before::Kept).write(true).truncate(false).mode(mode);
+        // Without it, opening a FIFO waits for its reader, deaf to signals (fifo(7)).
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let file = open_for_a_reader(&options, path).with_context(|| format!("open {name}"))?;
         let mut outlet = Outlet::owned(file.into()).with_context(|| format!("open {name}"))?;
         if torn {
             outlet.push(b"\n");
         }
-        Ok(Lines { outlet, name })
+        Ok(Lines { outlet, stale: before == Before::Truncated, name })
+    }
+
+    /// Empties the file, when that was asked for. Once, before the first line.
+    ///
+    /// # Errors
+    /// What the file system says; the error names the file.
+    pub fn begin(&mut self) -> anyhow::Result<()> {
+        let fd = self.outlet.fd();
+        let regular = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+        if std::mem::take(&mut self.stale) && fstat(fd).is_ok_and(|stat| regular(stat.st_mode)) {
+            ftruncate(fd, 0).with_context(|| format!("empty {}", self.name))?;
+        }
+        Ok(())
+    }
+
+    /// Which file it is.
+    pub fn identity(&self) -> Option<Identity> {
+        identity(self.outlet.fd())
+    }
+
+    /// Its kind and path.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Queues a piece of a line or more.
@@ -85,6 +128,22 @@ impl Lines {
     /// Bytes that a slow reader (the file may be a FIFO) has not taken.
     pub fn pending(&self) -> usize {
         self.outlet.pending()
+    }
+}
+
+/// Opens `path`; a FIFO's reader has [`READER_PATIENCE`] to come.
+fn open_for_a_reader(options: &OpenOptions, path: &Path) -> anyhow::Result<File> {
+    let give_up = Instant::now() + READER_PATIENCE;
+    loop {
+        match options.open(path) {
+            Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+                if Instant::now() >= give_up {
+                    bail!("nobody reads it");
+                }
+                std::thread::sleep(READER_INTERVAL);
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
 
@@ -111,6 +170,7 @@ mod tests {
 
     fn write(path: &Path, access: Access, before: Before, line: &[u8]) {
         let mut lines = Lines::open("results file", path, access, before).unwrap();
+        lines.begin().unwrap();
         lines.push(line);
         lines.flush().unwrap();
         assert_eq!(lines.pending(), 0);

@@ -32,7 +32,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use self::failures::Failures;
 use self::files::{Access, Before, Lines};
@@ -41,7 +41,7 @@ use self::lines::Paint;
 use self::meter::Meter;
 use self::streams::Streams;
 use self::terminal::Environment;
-use crate::job::{Outcome, Settled};
+use crate::job::{Job, Outcome, Settled};
 use crate::outlet::Outlet;
 
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
@@ -101,16 +101,49 @@ pub fn fatal(error: &anyhow::Error) {
 }
 
 impl Report {
-    /// Opens the files and looks at the streams.
+    /// Opens the files and looks at the streams. The files keep what is in them until [`Report::begin`].
     ///
     /// # Errors
-    /// When a file cannot be opened; the error names its path.
-    pub fn open(options: Options, now: Instant) -> anyhow::Result<Report> {
+    /// When a file cannot be opened, or is one of `inputs` (device and inode of what the list is read from) or the
+    /// other's; the error names its path.
+    pub fn open(options: Options, inputs: &[(u64, u64)], now: Instant) -> anyhow::Result<Report> {
         let stdout = match options.stream {
             Stream::Stdout if options.quiet == 0 => Some(Outlet::stdout()),
             Stream::Stdout | Stream::Stderr => None,
         };
-        Report::on(stdout, Outlet::stderr(), Environment::read(), options, now)
+        let report = Report::on(stdout, Outlet::stderr(), Environment::read(), options, now)?;
+        report.check_files(inputs)?;
+        Ok(report)
+    }
+
+    /// Each file of results is nothing else as well: neither read nor written from another side.
+    fn check_files(&self, inputs: &[(u64, u64)]) -> anyhow::Result<()> {
+        // With -q nothing else goes there, unless bodies do: `--results /dev/stdout` is as good as any.
+        let used = self.options.quiet == 0 || self.options.stream == Stream::Stderr;
+        let stdout = files::identity(rustix::stdio::stdout()).filter(|_| used);
+        let mut earlier: Option<&Lines> = None;
+        for file in [&self.results_file, &self.failed_file].into_iter().flatten() {
+            let Some(identity) = file.identity() else { continue };
+            if inputs.contains(&identity) {
+                bail!("{} is also an INPUT", file.name());
+            }
+            if stdout == Some(identity) {
+                bail!("{} is also standard output", file.name());
+            }
+            if let Some(other) = earlier.filter(|other| other.identity() == Some(identity)) {
+                bail!("{} is also the {}", file.name(), other.name());
+            }
+            earlier = Some(file);
+        }
+        Ok(())
+    }
+
+    /// The run begins: files of results that are not continued are emptied.
+    ///
+    /// # Errors
+    /// What the file system says; the error names the file.
+    pub fn begin(&mut self) -> anyhow::Result<()> {
+        [&mut self.results_file, &mut self.failed_file].into_iter().flatten().try_for_each(Lines::begin)
     }
 
     fn on(
@@ -186,7 +219,13 @@ impl Report {
             file.push(&self.record);
         }
         if let (Some(file), Outcome::Failed(_) | Outcome::Cancelled(_)) = (&mut self.failed_file, &settled.outcome) {
-            file.push(&settled.job.input_line);
+            let Job { input_line, name, .. } = &settled.job;
+            file.push(input_line);
+            // On its own the line would get a name that another URL has by then, and be skipped.
+            if let Some(name) = name.as_ref().filter(|_| !input_line.contains(&b'\t')) {
+                file.push(b"\t");
+                file.push(name.as_bytes());
+            }
             file.push(b"\n");
         }
         if self.failures_on_stderr && matches!(settled.outcome, Outcome::Failed(_)) && self.failures.admit() {
@@ -255,7 +294,9 @@ impl Report {
 
     /// When [`Report::draw`] wants to be called again; `None` when there is nothing to show.
     pub fn next_draw(&self) -> Option<Instant> {
-        let files = (self.files_pending() > 0).then(|| self.latest + FILE_INTERVAL);
+        // The driver may be waiting for standard output, which carries the bodies, when standard error is slow too.
+        let elsewhere = self.files_pending() + if self.streams.are_separate() { 0 } else { self.streams.backlog() };
+        let files = (elsewhere > 0).then(|| self.latest + FILE_INTERVAL);
         [self.show.due(self.streams.holds_lines()), self.failures.due(), files].into_iter().flatten().min()
     }
 

@@ -41,8 +41,7 @@ pub enum Results {
 pub enum Stream {
     /// Standard output.
     Stdout,
-    /// Standard error, because standard output carries the bodies. A person's lines are dropped there when nobody
-    /// reads; JSON records are not.
+    /// Standard error, because standard output carries the bodies.
     Stderr,
 }
 

@@ -12,7 +12,7 @@ use anyhow::anyhow;
 
 use super::bars::Bars;
 use super::screen::{Duty, Screen};
-use super::{Options, Results, Stream};
+use super::{Options, Stream};
 use crate::outlet::Outlet;
 
 /// The results can be told no more.
@@ -40,11 +40,7 @@ impl Streams {
     pub fn new(stdout: Option<Outlet>, stderr: Outlet, options: &Options) -> anyhow::Result<Streams> {
         let (out, screen, duty, name) = match (options.stream, stdout) {
             _ if options.quiet > 0 => (None, stderr, Duty::Remarks, "standard error"),
-            // Records were asked for, a person's lines were not: only those may get lost with nobody reading.
-            (Stream::Stderr, _) | (_, None) if options.results == Results::Json => {
-                (None, stderr, Duty::Results, "standard error")
-            }
-            (Stream::Stderr, _) | (_, None) => (None, stderr, Duty::Remarks, "standard error"),
+            (Stream::Stderr, _) | (_, None) => (None, stderr, Duty::Results, "standard error"),
             (Stream::Stdout, Some(stdout)) if stdout.same_stream(&stderr) => {
                 (None, stdout, Duty::Results, "standard output")
             }

@@ -27,6 +27,8 @@ pub struct Claims {
 struct Bound {
     most: usize,
     order: VecDeque<u64>,
+    /// The names that are being fetched, by the line that asked: the same line may come again later.
+    running: HashMap<u64, u64>,
 }
 
 /// The answer to a claim.
@@ -43,7 +45,7 @@ pub enum Claimed {
 impl Claims {
     /// No claims yet; at most `most` are remembered, the oldest forgotten.
     pub fn new(most: Option<usize>) -> Claims {
-        let bound = most.map(|most| Bound { most, order: VecDeque::new() });
+        let bound = most.map(|most| Bound { most, order: VecDeque::new(), running: HashMap::new() });
         Claims { owners: HashMap::default(), bound }
     }
 
@@ -63,6 +65,28 @@ impl Claims {
     /// Claims `path` as a directory, which it may be for any number of files.
     pub fn directory(&mut self, path: &str) -> Claimed {
         self.claim(path, DIRECTORY)
+    }
+
+    /// Whether the file `path`, which its URL has claimed before, needs nothing done for it: it is being fetched. In
+    /// a run with an end one line of several alike is enough, however it ended.
+    pub fn is_running(&self, path: &str) -> bool {
+        let Some(bound) = &self.bound else { return true };
+        let name = Digest::of(path).short();
+        bound.running.values().any(|running| *running == name)
+    }
+
+    /// The file `path` is being fetched for line `urlnum`.
+    pub fn started(&mut self, urlnum: u64, path: &str) {
+        if let Some(bound) = &mut self.bound {
+            bound.running.insert(urlnum, Digest::of(path).short());
+        }
+    }
+
+    /// Line `urlnum` has ended.
+    pub fn ended(&mut self, urlnum: u64) {
+        if let Some(bound) = &mut self.bound {
+            bound.running.remove(&urlnum);
+        }
     }
 
     fn claim(&mut self, path: &str, owner: u64) -> Claimed {

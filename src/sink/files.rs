@@ -61,18 +61,32 @@ impl Files {
     /// Claims a name for `job`: `given`, which is confined already, or what the template says.
     pub fn claim(&mut self, job: &mut Job, given: Option<String>) -> Claim {
         let url = Digest::of(&job.request_url);
+        let derived = given.is_none();
         let wanted = given.unwrap_or_else(|| self.template.expand(job, &url));
         if self.tree.path(&wanted).as_os_str().len() + SUFFIX_MAX >= PATH_MAX {
             return Claim::Refuse(Failure::local(format!("output path of {} bytes is too long", wanted.len())));
         }
-        match self.distinct(wanted, &url) {
-            Ok((path, Claimed::Now)) => self.unless_present(job, path),
-            Ok((path, _)) => {
-                job.destination = Some(path.into());
-                Claim::Skip("duplicate of an earlier line".into())
-            }
-            Err(failure) => Claim::Refuse(failure),
+        let (path, claimed) = match self.distinct(wanted.clone(), &url) {
+            Ok(found) => found,
+            Err(failure) => return Claim::Refuse(failure),
+        };
+        if derived && (path != wanted || self.template.depends_on_the_line()) {
+            job.name = Some(path.clone());
         }
+        if claimed == Claimed::Before && self.claims.is_running(&path) {
+            job.destination = Some(path.into());
+            return Claim::Skip("duplicate of an earlier line".into());
+        }
+        let claim = self.unless_present(job, &path);
+        if claim == Claim::Fetch {
+            self.claims.started(job.urlnum, &path);
+        }
+        claim
+    }
+
+    /// The job of line `urlnum` has ended. A daemon may be asked for the same again.
+    pub fn ended(&mut self, urlnum: u64) {
+        self.claims.ended(urlnum);
     }
 
     /// A file for one attempt at `job`.
@@ -147,8 +161,8 @@ impl Files {
     }
 
     /// The verdict on a claimed name by what is on disk.
-    fn unless_present(&mut self, job: &mut Job, path: String) -> Claim {
-        let mut name = Name::new(path);
+    fn unless_present(&mut self, job: &mut Job, path: &str) -> Claim {
+        let mut name = Name::new(path.to_owned());
         let claim = match (self.present(&name), self.if_exists) {
             (Ok(Present::Nothing), _) => Claim::Fetch,
             (Ok(Present::Directory), _) => Claim::Refuse(is_a_directory(&name)),

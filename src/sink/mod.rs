@@ -144,6 +144,14 @@ impl Sink {
         }
     }
 
+    /// The job of line `urlnum` has ended, in whichever way. A run without end fetches the same again from then on, if
+    /// it is not there.
+    pub fn settled(&mut self, urlnum: u64) {
+        if let Landing::Files(files) = &mut self.landing {
+            files.ended(urlnum);
+        }
+    }
+
     /// Takes the bytes of one attempt at `job`, whose name is claimed. Opens nothing yet.
     pub fn body(&mut self, job: &Job) -> Body {
         let place = match &mut self.landing {

@@ -10,7 +10,7 @@ use crate::job::Job;
 /// Hex digits of `{hash}`: the 64 bits by which URLs are told apart.
 const HASH_DIGITS: usize = 16;
 
-/// A parsed template. The default is `{name}`.
+/// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
@@ -43,12 +43,6 @@ const PLACEHOLDERS: [(&str, Placeholder); 8] = [
     ("line", Placeholder::Line),
     ("hash", Placeholder::Hash),
 ];
-
-impl Default for Template {
-    fn default() -> Self {
-        Template(vec![Piece::Placeholder(Placeholder::Name)])
-    }
-}
 
 impl Template {
     /// Reads `{name}` (last segment of the URL's path), `{stem}` and `{ext}` (its parts; the extension has its dot),
@@ -90,6 +84,11 @@ impl Template {
         }
         names::confined(&shape)?;
         Ok(Template(pieces))
+    }
+
+    /// Whether the same URL gets another path on another line.
+    pub fn depends_on_the_line(&self) -> bool {
+        self.0.contains(&Piece::Placeholder(Placeholder::Line))
     }
 
     /// The path for `job`, whose URL has the digest `url`.

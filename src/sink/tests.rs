@@ -14,7 +14,7 @@ const SMALL: Head = Head { length: Some(4), last_modified: None, content_encodin
 const UNKNOWN: Head = Head { length: None, last_modified: None, content_encoding: false };
 
 fn options(dir: &Path, if_exists: IfExists) -> Options {
-    let target = Target::Files { dir: dir.to_owned(), template: Template::default() };
+    let target = Target::Files { dir: dir.to_owned(), template: Template::parse("{name}").expect("a template") };
     Options { target, if_exists, remote_time: true, max_filesize: None, names_kept: None }
 }
 

@@ -112,6 +112,11 @@ impl Reader {
         self.size
     }
 
+    /// Device and inode, see [`identity`].
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        identity(self.descriptor.as_fd())
+    }
+
     /// What to watch after [`Read::NotNow`]; `None` for what is always ready.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self.kind {
@@ -160,6 +165,13 @@ impl Descriptor {
             Descriptor::Standard(descriptor) => descriptor.as_fd(),
         }
     }
+}
+
+/// Device and inode of a file or FIFO; `None` for what anybody may share, as a terminal or `/dev/null`.
+pub fn identity(descriptor: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let stat = rustix::fs::fstat(descriptor).ok()?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    matches!(kind, FileType::RegularFile | FileType::Fifo).then_some((stat.st_dev, stat.st_ino))
 }
 
 /// What can be read at once, and whether the writers are gone.

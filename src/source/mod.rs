@@ -96,6 +96,8 @@ pub struct Source {
     /// [`Lines::consumed`] when the current input began.
     began_at: u64,
     bytes_total: Option<u64>,
+    /// Device and inode of each file and FIFO among the inputs.
+    files: Vec<(u64, u64)>,
     ended: bool,
 }
 
@@ -129,6 +131,7 @@ impl Source {
             argument_bytes: 0,
             began_at: 0,
             bytes_total: Some(0),
+            files: Vec::new(),
             ended: false,
         };
         let mut standard = false;
@@ -142,6 +145,7 @@ impl Source {
                     let label: Arc<str> = path.to_string_lossy().into();
                     let reader = Reader::open(&path, label.clone())?;
                     source.grow(reader.size());
+                    source.files.extend(reader.identity());
                     source.waiting.push_back(match reader.size() {
                         Some(size) => Waiting::File { path, label, size },
                         None => Waiting::Stream(reader),
@@ -152,16 +156,24 @@ impl Source {
                     standard = true;
                     let reader = Reader::standard(rustix::stdio::stdin(), "-".into())?;
                     source.grow(reader.size());
+                    source.files.extend(reader.identity());
                     source.waiting.push_back(Waiting::Stream(reader));
                 }
                 Input::Daemon(_) if source.daemon.is_some() => bail!("more than one fifo"),
                 Input::Daemon(path) => {
                     source.grow(None);
-                    source.daemon = Some(Fifo::open(path)?);
+                    let fifo = Fifo::open(path)?;
+                    source.files.extend(input::identity(fifo.fd()));
+                    source.daemon = Some(fifo);
                 }
             }
         }
         Ok(source)
+    }
+
+    /// Device and inode of each file and FIFO that is read: nothing else may be written there.
+    pub fn files(&self) -> &[(u64, u64)] {
+        &self.files
     }
 
     /// The next job. `now` becomes its time of acceptance. An error when an input can no longer be read.
