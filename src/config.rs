@@ -189,7 +189,9 @@ fn target(args: &Args) -> anyhow::Result<sink::Target> {
     Ok(sink::Target::Files { dir, template })
 }
 
-fn request(args: Args) -> anyhow::Result<Request> {
+fn request(mut args: Args) -> anyhow::Result<Request> {
+    // As OpenSSL and curl have it; named here, it is missed before the first request.
+    args.cacert = args.cacert.or_else(|| std::env::var_os("SSL_CERT_FILE").map(PathBuf::from));
     for header in &args.headers {
         check_text("--header", header)?;
         if !header.contains([':', ';']) {
@@ -202,7 +204,7 @@ fn request(args: Args) -> anyhow::Result<Request> {
         }
     }
     if let Some(cacert) = &args.cacert {
-        std::fs::File::open(cacert).with_context(|| format!("--cacert {}", cacert.display()))?;
+        std::fs::File::open(cacert).with_context(|| format!("open the authorities {}", cacert.display()))?;
     }
     Ok(Request {
         headers: args.headers,

@@ -101,14 +101,12 @@ fn classify(facts: Facts<'_>) -> Failure {
     Failure::new(class, code_number(facts.code), text(facts))
 }
 
-/// Whether this machine ran out of something that comes back when other transfers end: ports, descriptors, buffers,
-/// threads for the resolver.
+/// Whether this machine ran out of something that comes back when other transfers end: ports, descriptors, buffers.
 fn lacks_local_means(facts: &Facts<'_>) -> bool {
     let lacking = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     let lacks = || lacking.iter().any(|errno| i64::from(errno.raw_os_error()) == facts.os_errno);
     match facts.code {
         curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_SEND_ERROR | curl_sys::CURLE_RECV_ERROR => lacks(),
-        curl_sys::CURLE_COULDNT_RESOLVE_HOST => facts.message.contains("thread failed to start"),
         _ => false,
     }
 }

@@ -293,6 +293,14 @@ impl<C: Callbacks> EventMulti<C> {
             unsafe { &*(data as *const C) }.timer(timeout);
             0
         }
+        // SAFETY: a handle of our own, cleaned up at once. The curl crate takes it for granted that there is one.
+        let none_left = unsafe {
+            let probe = curl_sys::curl_multi_init();
+            probe.is_null() || curl_sys::curl_multi_cleanup(probe) != curl_sys::CURLM_OK
+        };
+        if none_left {
+            return Err(curl::MultiError::new(curl_sys::CURLM_OUT_OF_MEMORY));
+        }
         let mut multi = Multi::new();
         multi.set_max_connects(max_connects)?;
         let data = Rc::as_ptr(&callbacks);
