@@ -258,3 +258,21 @@ fn a_host_that_resets_every_handshake_gets_few_connections() {
     fetch_past_a_dead_host(url, &["--retry-delay", "0.2", "--cacert", cacert]);
     assert!(raw.connections() <= 8, "{} connections", raw.connections());
 }
+
+#[test]
+fn bodies_that_stop_fail_by_the_stall_limit_and_cost_no_other_host() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let slow = Server::http(move |_| Reply::ok("a byte or two").then_wait(&held).body("the rest"));
+    let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
+    let mut list = urls(&slow, "slow", 50);
+    list.extend(urls(&fast, "fast", 300));
+    let args = ["-j", "50", "--retry", "0", "--stall-timeout", "5", "--tree"];
+    let running = Fetch::recorded().args(args).urls(&list).start();
+    fast.wait("every fast answer", |counts| counts.requests.len() == 300 && counts.running == 0);
+    let run = running.finish();
+    gate.open();
+    run.assert_exit(1).check_invariants(350);
+    assert!(run.records()[..50].iter().all(|record| record["error_class"] == "stall"), "{run}");
+    assert!(run.results()[50..].iter().all(|result| result == "ok"), "{run}");
+}

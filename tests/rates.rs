@@ -1,6 +1,9 @@
 //! How many at once, how many starts and bytes per time: as the servers see it.
 
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::nginx::{Listen, most_at_once};
@@ -200,4 +203,54 @@ fn the_number_found_by_itself_stays_where_a_server_refuses_more() {
     assert_eq!(served.len(), list.len());
     assert!(refused.len() < 150, "{} refused", refused.len());
     assert!(most_at_once(&served) >= 10, "{} at once", most_at_once(&served));
+}
+
+/// A server of its own kind: the connections above `most` are closed as soon as they are made.
+fn closing_above(most: usize, refused: Arc<AtomicUsize>) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a server");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (open, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let answered = served.clone();
+    // It ends with the process.
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            if open.load(Ordering::SeqCst) >= most {
+                refused.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+            open.fetch_add(1, Ordering::SeqCst);
+            let (open, answered) = (open.clone(), answered.clone());
+            std::thread::spawn(move || {
+                serve(socket, &answered);
+                open.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    (port, served)
+}
+
+/// Answers what comes on a connection, each after a moment.
+fn serve(mut socket: TcpStream, answered: &AtomicUsize) {
+    let mut piece = [0; 4096];
+    while matches!(socket.read(&mut piece), Ok(1..)) {
+        std::thread::sleep(Duration::from_millis(30));
+        if socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+            return;
+        }
+        answered.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_number_found_by_itself_stays_where_a_server_closes_further_connections() {
+    for jobs in ["auto", "100"] {
+        let refused = Arc::new(AtomicUsize::new(0));
+        let (port, served) = closing_above(20, refused.clone());
+        let list: Vec<String> = (0..1500).map(|number| format!("http://127.0.0.1:{port}/{number}")).collect();
+        let run = Fetch::new().args(["--json", "--discard", "-j", jobs]).urls(&list).run();
+        run.assert_exit(0).check_invariants(list.len());
+        assert_eq!(served.load(Ordering::SeqCst), list.len(), "{run}");
+        let refused = refused.load(Ordering::SeqCst);
+        assert!(refused < 400, "-j {jobs}: {refused} refused\n{run}");
+    }
 }

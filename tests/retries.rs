@@ -6,7 +6,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Authority, Fetch, Finished, Gate, Raw, Reply, Server, Step, Stream};
+use rustix::process::Signal;
+
+use crate::harness::authority::Alpn;
+use crate::harness::{Authority, Fetch, Finished, Gate, Raw, Reply, Server, Step};
 
 fn urls(server: &Server, name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| server.url(&format!("/{name}{number}"))).collect()
@@ -64,8 +67,7 @@ fn statuses_that_may_pass_are_tried_again_and_no_others() {
 #[test]
 fn a_refused_certificate_and_a_body_too_large_are_not_tried_again() {
     let authority = Authority::new();
-    let raw =
-        Raw::tls(authority.identity().server_config(crate::harness::authority::Alpn::Http11), |_| vec![Step::Hang]);
+    let raw = Raw::tls(authority.identity().server_config(Alpn::Http11), |_| vec![Step::Hang]);
     let run = Fetch::recorded().args(["--retry-delay", "0.01"]).arg(raw.url("/")).run();
     run.assert_exit(1).assert_failed("tls");
     assert_eq!((raw.connections(), &run.record()["num_retries"]), (1, &0.into()), "{run}");
@@ -81,10 +83,12 @@ fn a_port_that_opens_later_is_found_by_a_retry() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
         listener.local_addr().expect("it is bound").port()
     };
-    let list: Vec<String> = (0..3).map(|number| format!("http://127.0.0.1:{port}/{number}")).collect();
-    let args = ["-v", "--retry", "10", "--retry-delay", "0.5"];
-    let running = Fetch::recorded().args(args).urls(&list).start();
-    running.wait_for_line(Stream::Err, "cannot be reached");
+    let other = Server::http(|_| Reply::ok("up already"));
+    let mut list: Vec<String> = (0..3).map(|number| format!("http://127.0.0.1:{port}/{number}")).collect();
+    list.push(other.url("/other"));
+    let running = Fetch::recorded().args(["--retry", "20", "--retry-delay", "0.5"]).urls(&list).start();
+    // The attempt at the first line was refused before the last line's request went out.
+    other.wait("the last line", |counts| counts.requests.len() == 1);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("open the port");
     let server = std::thread::spawn(move || {
         for _ in 0..3 {
@@ -94,8 +98,8 @@ fn a_port_that_opens_later_is_found_by_a_retry() {
         }
     });
     let run = running.finish();
-    run.assert_exit(0).check_invariants(3);
-    assert!(run.records().iter().any(|record| record["num_retries"] != 0), "{run}");
+    run.assert_exit(0).check_invariants(4);
+    assert_ne!(run.records()[0]["num_retries"], 0, "{run}");
     server.join().expect("the server ended");
 }
 
@@ -215,8 +219,18 @@ fn fetch_short_of(call: &str, error: &str, when: &str) -> Option<(Server, Finish
     let inject = format!("inject={call}:error={error}:when={when}");
     let trace = format!("trace={call}");
     let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-    let run = Fetch::recorded().args(["-j", "20"]).under(strace).urls(&urls(&server, "", 100)).run();
+    let run = Fetch::recorded().args(["-j", "20", "--retry", "0"]).under(strace).urls(&urls(&server, "", 100)).run();
     Some((server, run))
+}
+
+/// A file is made when its first bytes are there: then the request is sent again. Without a socket none is sent.
+#[track_caller]
+fn assert_attempts_sent(run: &Finished, server: &Server, call: &str) {
+    if call == "openat" {
+        assert_attempts(run, server);
+    } else {
+        assert_eq!(server.seen().len(), 100, "{call}\n{run}");
+    }
 }
 
 #[test]
@@ -231,9 +245,8 @@ fn what_this_machine_runs_out_of_is_waited_for_and_costs_no_attempt() {
     ] {
         let when = if call == "openat" { "60..70" } else { "12..24" };
         let Some((server, run)) = fetch_short_of(call, error, when) else { return };
-        eprintln!("{call} {error}");
         run.assert_exit(0).check_invariants(100);
-        assert_eq!(server.seen().len(), 100, "{call} {error}\n{run}");
+        assert_attempts_sent(&run, &server, call);
         let told = run.stderr_text().lines().filter(|line| line.contains("this machine is at a limit")).count();
         assert_eq!(told, 1, "{call} {error}: it is said once\n{run}");
     }
@@ -250,4 +263,40 @@ fn a_time_to_wait_is_kept_by_a_run_that_has_nothing_else_to_do() {
     assert_eq!(run.record()["num_retries"], 1, "a retry that cost no attempt\n{run}");
     let seen = server.seen();
     assert!(seen[1].started - seen[0].started >= Duration::from_secs(2), "{run}");
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_urls_all_wait_for_a_retry() {
+    let server = Server::http(|_| Reply::status(500));
+    let args = ["-j", "100", "--retry-delay", "600"];
+    let running = Fetch::recorded().args(args).urls(&urls(&server, "", 100)).start();
+    server.wait("every answer", |counts| counts.requests.len() == 100 && counts.running == 0);
+    running.send_signal(Signal::INT);
+    let run = running.finish();
+    run.assert_signal(Signal::INT).check_invariants(100);
+    assert!(run.results().iter().all(|result| result == "cancelled" || result == "failed"), "{run}");
+    assert_eq!(server.seen().len(), 100, "nothing more is asked for");
+}
+
+/// An HTTP/2 frame on stream 0.
+fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, 0, 0, 0, 0, 0], payload].concat()
+}
+
+#[test]
+fn a_server_that_sends_every_connection_away_gets_a_bounded_number_of_them() {
+    let authority = Authority::new();
+    let (settings, goaway) = (frame(4, &[]), frame(7, &[0, 0, 0, 0, 0, 0, 0, 11]));
+    let config = authority.identity().server_config(Alpn::Http2);
+    let raw = Raw::tls(config, move |_| {
+        vec![Step::ReadSome, Step::Send(settings.clone()), Step::Send(goaway.clone()), Step::CloseNotify]
+    });
+    let list: Vec<String> = (0..20).map(|number| raw.url(&format!("/{number}"))).collect();
+    let args = ["--retry", "2", "--retry-delay", "0.1", "--cacert"];
+    let run = Fetch::recorded().args(args).arg(authority.pem()).urls(&list).run();
+    run.assert_exit(1).check_invariants(20);
+    assert!(run.results().iter().all(|result| result == "failed"), "{run}");
+    // Three attempts each, and as often as libcurl begins again by itself (five times).
+    assert!(raw.connections() <= 20 * 3 * 6, "{} connections", raw.connections());
 }
