@@ -276,3 +276,45 @@ fn bodies_that_stop_fail_by_the_stall_limit_and_cost_no_other_host() {
     assert!(run.records()[..50].iter().all(|record| record["error_class"] == "stall"), "{run}");
     assert!(run.results()[50..].iter().all(|result| result == "ok"), "{run}");
 }
+
+#[test]
+fn a_host_is_taken_up_again_one_by_one_after_its_pause() {
+    let pause = Duration::from_secs(1);
+    let server = numbered(Ipv4Addr::LOCALHOST, |number| match number {
+        30 => Reply::status(429).header("retry-after", "1"),
+        _ => Reply::ok("served").after(Duration::from_millis(200)),
+    });
+    let run = Fetch::recorded().args(["-j", "20"]).urls(&urls(&server, "", 150)).run();
+    run.assert_exit(0).check_invariants(150);
+    assert_no_request_inside(&server, pause, |number| number == 30);
+    let seen = server.seen();
+    let again: Vec<_> = seen.iter().map(|seen| seen.started).filter(|at| *at >= seen[30].started + pause).collect();
+    assert!(again[1] - again[0] >= Duration::from_millis(190), "the second waits for the first's answer");
+    assert!(again[3] - again[1] >= Duration::from_millis(190), "then two at a time");
+}
+
+#[test]
+fn a_retry_after_that_says_nothing_is_a_pause_of_the_usual_length() {
+    for (status, named) in [(429, ""), (429, "soon"), (429, "-5"), (429, "0"), (503, "0"), (429, "1e3"), (429, "0x10")]
+    {
+        let server = numbered(Ipv4Addr::LOCALHOST, move |number| match number {
+            0 => Reply::status(status).header("retry-after", named),
+            _ => Reply::ok("served"),
+        });
+        let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&urls(&server, "", 3)).run();
+        run.assert_exit(0).check_invariants(3);
+        let seen = server.seen();
+        let wait = seen[1].started - seen[0].started;
+        assert!((Duration::from_millis(450)..Duration::from_secs(20)).contains(&wait), "{named}: {wait:?}\n{run}");
+    }
+}
+
+#[test]
+fn a_host_that_always_asks_to_wait_does_not_hold_a_run_for_ever() {
+    let server = Server::http(|_| Reply::status(429).header("retry-after", "1"));
+    let run = Fetch::recorded().args(["--retry-max-time", "3"]).urls(&urls(&server, "", 4)).run();
+    run.assert_exit(1).check_invariants(4);
+    assert!(run.records().iter().all(|record| record["error_class"] == "http"), "{run}");
+    assert!(run.results().iter().all(|result| result == "failed"), "{run}");
+    assert!(server.seen().len() <= 20, "{} requests\n{run}", server.seen().len());
+}

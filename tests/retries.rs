@@ -300,3 +300,37 @@ fn a_server_that_sends_every_connection_away_gets_a_bounded_number_of_them() {
     // Three attempts each, and as often as libcurl begins again by itself (five times).
     assert!(raw.connections() <= 20 * 3 * 6, "{} connections", raw.connections());
 }
+
+/// An nginx that closes after every answer, on a port that is free in a network of its own.
+const CLOSING: &str = "daemon off; master_process off; pid nginx.pid;
+events { worker_connections 2000; }
+http {
+    access_log off; keepalive_timeout 0;
+    client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    server { listen 127.0.0.1:8099; location / { return 200 x; } }
+}";
+
+#[test]
+fn a_machine_with_few_ports_left_fetches_everything() {
+    let private = std::process::Command::new("unshare").args(["-n", "ip", "link"]).output();
+    let nginx = std::process::Command::new("nginx").arg("-v").output();
+    if !private.is_ok_and(|out| out.status.success()) || nginx.is_err() {
+        eprintln!("skipped: a network of its own needs root, unshare and ip, and nginx must be installed");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("make a temporary directory");
+    std::fs::write(dir.path().join("nginx.conf"), CLOSING).expect("write its configuration");
+    // 64 ports, and each is taken for a minute when its connection is closed by the client.
+    let script = format!(
+        r#"ip link set lo up && echo 40000 40063 >/proc/sys/net/ipv4/ip_local_port_range || exit 9
+        nginx -e error.log -p {dir} -c nginx.conf & until [ -s {dir}/nginx.pid ]; do sleep 0.05; done
+        "$@"; code=$?; kill $!; exit $code"#,
+        dir = dir.path().display(),
+    );
+    let list: Vec<String> = (0..500).map(|number| format!("http://127.0.0.1:8099/{number}")).collect();
+    let fetch = Fetch::new().args(["--json", "--discard", "-j", "200", "--retry", "0"]);
+    let run = fetch.under(["unshare", "-n", "bash", "-c", &script, "bash"]).urls(&list).run();
+    run.assert_exit(0).check_invariants(list.len());
+    let told = run.stderr_text().lines().filter(|line| line.contains("this machine is at a limit")).count();
+    assert_eq!(told, 1, "it is said once\n{run}");
+}
