@@ -235,6 +235,9 @@ impl Service {
         if let Some(gate) = &reply.held {
             gate.pass().await;
         }
+        if let Some(delay) = reply.delay {
+            tokio::time::sleep(delay).await;
+        }
         let mut response = Response::builder().status(reply.status);
         for (name, value) in &reply.headers {
             response = response.header(name.as_str(), value.as_bytes());

@@ -47,11 +47,16 @@ pub struct Access {
     pub protocol: String,
     /// Number of its connection.
     pub connection: u64,
+    /// The answer's status.
+    pub status: u16,
+    /// Path and query.
+    pub path: String,
 }
 
 impl Nginx {
     /// Starts one that serves an empty directory, [`Nginx::root`]; `None`, with a word about it, when it is not
-    /// installed. `/sleep/2/…` answers after two seconds.
+    /// installed. `/sleep/2/…` answers after two seconds, `/limited/…` 20 times a second and 429
+    /// with Retry-After else, `/crowded/…` 20 requests at a time and 503 else.
     pub fn start(listen: Listen) -> Option<Nginx> {
         Nginx::start_closing_after(1_000_000, listen)
     }
@@ -171,6 +176,8 @@ fn access(line: &str) -> Option<Access> {
         took: words.next()?.parse().ok()?,
         connection: words.next()?.parse().ok()?,
         protocol: words.next()?.to_owned(),
+        status: words.next()?.parse().ok()?,
+        path: words.nth(1)?.to_owned(),
     })
 }
 
@@ -216,6 +223,8 @@ http {{
     scgi_temp_path temp-scgi;
     keepalive_requests {requests};
     keepalive_timeout 75s;
+    limit_req_zone $server_addr zone=requests:1m rate=20r/s;
+    limit_conn_zone $server_addr zone=crowd:1m;
     server {{
         listen {host}:{http} backlog=16384;
         listen 127.0.0.1:{tls} ssl backlog=16384;
@@ -226,6 +235,18 @@ http {{
         location /sleep/2/ {{
             echo_sleep 2;
             echo -n 'slept for $uri';
+        }}
+        location /limited/ {{
+            limit_req zone=requests burst=5 nodelay;
+            limit_req_status 429;
+            add_header Retry-After 1 always;
+            echo -n 'let through';
+        }}
+        location /crowded/ {{
+            limit_conn crowd 20;
+            limit_conn_status 503;
+            echo_sleep 0.05;
+            echo -n 'not too many';
         }}
     }}
 }}

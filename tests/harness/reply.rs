@@ -2,6 +2,7 @@
 //! the case lets it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -45,6 +46,7 @@ pub struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) held: Option<Gate>,
+    pub(super) delay: Option<Duration>,
     pub(super) parts: Vec<Part>,
     pub(super) chunked: bool,
 }
@@ -52,7 +54,7 @@ pub struct Reply {
 impl Reply {
     /// This status and no body.
     pub fn status(status: u16) -> Reply {
-        Reply { status, headers: Vec::new(), held: None, parts: Vec::new(), chunked: false }
+        Reply { status, headers: Vec::new(), held: None, delay: None, parts: Vec::new(), chunked: false }
     }
 
     /// 200 and this body with its length.
@@ -91,6 +93,12 @@ impl Reply {
     /// Sends nothing at all, not even the head, before the gate opens.
     pub fn held_by(mut self, gate: &Gate) -> Reply {
         self.held = Some(gate.clone());
+        self
+    }
+
+    /// Sends nothing at all before this time has passed.
+    pub fn after(mut self, delay: Duration) -> Reply {
+        self.delay = Some(delay);
         self
     }
 

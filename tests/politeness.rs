@@ -1,0 +1,320 @@
+//! A slow, busy or dead host costs only itself, and is never asked before the time it named.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::harness::nginx::Listen;
+use crate::harness::raw::BlackHole;
+use crate::harness::{Authority, Fetch, Finished, Gate, Nginx, Raw, Reply, Seen, Server, Step, until};
+
+/// URLs of `count` different paths.
+fn urls(server: &Server, name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| server.url(&format!("/{name}{number}"))).collect()
+}
+
+/// Every record's number of retries is what the server counted.
+#[track_caller]
+fn assert_attempts(run: &Finished, server: &Server) {
+    for record in run.records() {
+        let url = record["url"].as_str().unwrap_or_default();
+        let Some(path) = url.strip_prefix(&server.url("")) else { continue };
+        let attempts = record["num_retries"].as_u64().map(|retries| retries as usize + 1);
+        assert_eq!(attempts, Some(server.count(path)), "{record}\n{run}");
+    }
+}
+
+/// No request came while one of those that `paused` had named `pause`. What was on its way when the host asked for it
+/// may arrive within the first half second.
+#[track_caller]
+fn assert_no_request_inside(server: &Server, pause: Duration, paused: impl Fn(usize) -> bool) {
+    let seen = server.seen();
+    for (number, asked) in seen.iter().enumerate().filter(|(number, _)| paused(*number)) {
+        let (from, to) = (asked.started + Duration::from_millis(500), asked.started + pause);
+        for other in &seen {
+            let inside = other.started >= from && other.started < to;
+            let after = other.started.saturating_duration_since(asked.started);
+            assert!(!inside, "{} came {after:?} after request {number} was told to wait {pause:?}", other.path);
+        }
+    }
+}
+
+/// A server whose answer depends on how many requests came before, of whatever path.
+fn numbered(addr: Ipv4Addr, answer: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Server {
+    let count = AtomicUsize::new(0);
+    Server::http_at(addr, move |_| answer(count.fetch_add(1, Ordering::SeqCst)))
+}
+
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+fn fetch_past_slow_hosts(slow: usize, args: &[&str]) {
+    let gate = Gate::new();
+    let servers: Vec<Server> = (0..slow)
+        .map(|number| {
+            let gate = gate.clone();
+            let addr = Ipv4Addr::new(127, 0, 1, 1 + number as u8);
+            Server::http_at(addr, move |_| Reply::ok("slow").held_by(&gate))
+        })
+        .collect();
+    let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
+    let mut list: Vec<String> = servers.iter().flat_map(|server| urls(server, "slow", 300 / slow)).collect();
+    list.extend(urls(&fast, "fast", 300));
+    let running = Fetch::recorded().args(args).args(["--tree"]).urls(&list).start();
+    fast.wait("every fast answer", |counts| counts.requests.len() == 300 && counts.running == 0);
+    let answered = servers.iter().flat_map(Server::seen).filter(|seen| seen.ended.is_some()).count();
+    assert_eq!(answered, 0, "the slow ones wait for the gate");
+    gate.open();
+    running.finish().assert_exit(0).check_invariants(600);
+}
+
+#[test]
+fn the_urls_of_a_fast_host_end_before_those_of_a_slow_one_that_were_listed_first() {
+    fetch_past_slow_hosts(1, &["-j", "50"]);
+    fetch_past_slow_hosts(1, &[]);
+}
+
+#[test]
+fn the_urls_of_a_fast_host_end_before_those_of_many_slow_ones() {
+    fetch_past_slow_hosts(6, &["-j", "50"]);
+    fetch_past_slow_hosts(6, &[]);
+}
+
+#[test]
+fn a_slow_host_does_not_get_every_slot_from_a_long_run_of_its_lines() {
+    let slow = Server::http(|_| Reply::ok("slow").after(Duration::from_secs(1)));
+    let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
+    let mut list = urls(&slow, "slow", 2000);
+    list.extend(urls(&fast, "fast", 300));
+    let run = Fetch::recorded().args(["-j", "100", "--tree"]).urls(&list).run();
+    run.assert_exit(0).check_invariants(list.len());
+    let last = fast.seen().iter().filter_map(|seen| seen.ended).max();
+    let before = slow.seen().iter().filter(|seen| seen.ended <= last).count();
+    assert!(before < 200, "{before} of the slow host's were answered before the last of the fast one's");
+}
+
+/// Two hosts, the first of which asks for a pause of three seconds at its twentieth request.
+#[track_caller]
+fn fetch_past_a_pause(status: u16, answer: impl Fn(Reply) -> Reply + Send + Sync + 'static) {
+    let pause = Duration::from_secs(3);
+    let busy = numbered(Ipv4Addr::LOCALHOST, move |number| match number {
+        20 => answer(Reply::status(status)),
+        _ => Reply::ok("served"),
+    });
+    let other = Server::http_at(OTHER, |_| Reply::ok("other"));
+    let mut list = urls(&busy, "busy", 60);
+    list.extend(urls(&other, "other", 200));
+    let run = Fetch::recorded().args(["-j", "8", "--tree"]).urls(&list).run();
+    run.assert_exit(0).check_invariants(list.len());
+    assert_attempts(&run, &busy);
+    assert_no_request_inside(&busy, pause, |number| number == 20);
+    let seen = busy.seen();
+    let resumed = seen.iter().map(|seen| seen.started).filter(|at| *at >= seen[20].started + pause).min();
+    let resumed = resumed.expect("it goes on after the pause");
+    assert!(other.seen().iter().all(|seen| seen.started < resumed), "the other host does not wait");
+    let told: Vec<&str> = run.stderr_text().lines().filter(|line| line.contains("paused for 3")).collect();
+    assert_eq!(told.len(), 1, "it is told once\n{run}");
+    assert!(told[0].contains("127.0.0.1") && told[0].contains(&status.to_string()), "{run}");
+    let records = run.records();
+    let retried: Vec<_> = records.iter().filter(|record| record["num_retries"] != 0).collect();
+    assert_eq!(retried.len(), 1, "only the one that was told to wait\n{run}");
+    let paused = retried[0]["host_paused"].as_f64().expect("it was delayed");
+    assert!((2.9..60.0).contains(&paused), "{paused}\n{run}");
+    assert!(records[60..].iter().all(|record| record["host_paused"].is_null()), "{run}");
+}
+
+#[test]
+fn a_429_with_retry_after_pauses_its_host_and_no_other() {
+    fetch_past_a_pause(429, |reply| reply.header("retry-after", "3"));
+}
+
+#[test]
+fn a_503_with_retry_after_pauses_its_host_and_no_other() {
+    fetch_past_a_pause(503, |reply| reply.header("retry-after", "3"));
+}
+
+#[test]
+fn a_date_in_retry_after_counts_from_the_servers_own_clock() {
+    let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:40 GMT");
+    fetch_past_a_pause(429, move |reply| reply.header("date", date).header("retry-after", later));
+    let (date, later) = ("Sun, 06 Nov 2044 08:49:37 GMT", "Sun, 06 Nov 2044 08:49:40 GMT");
+    fetch_past_a_pause(503, move |reply| reply.header("date", date).header("retry-after", later));
+}
+
+#[test]
+fn a_date_in_the_past_is_a_pause_of_the_usual_length() {
+    let server = numbered(Ipv4Addr::LOCALHOST, |number| match number {
+        0 => Reply::status(429).header("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        _ => Reply::ok("served"),
+    });
+    let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&urls(&server, "", 5)).run();
+    run.assert_exit(0).check_invariants(5).assert_stderr_has("it named no time");
+    assert_attempts(&run, &server);
+    let seen = server.seen();
+    let wait = seen[1].started - seen[0].started;
+    assert!((Duration::from_millis(450)..Duration::from_secs(20)).contains(&wait), "{wait:?}");
+}
+
+#[test]
+fn pauses_without_a_named_time_get_longer() {
+    let server = numbered(Ipv4Addr::LOCALHOST, |number| match number {
+        0..3 => Reply::status(429),
+        _ => Reply::ok("served"),
+    });
+    let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&urls(&server, "", 20)).run();
+    run.assert_exit(0).check_invariants(20);
+    assert_attempts(&run, &server);
+    let seen = server.seen();
+    for (number, least) in [450, 950, 1950].into_iter().enumerate() {
+        let wait = seen[number + 1].started - seen[number].started;
+        assert!(wait >= Duration::from_millis(least), "pause {number} was {wait:?}");
+    }
+    let pauses = run.stderr_text().lines().filter(|line| line.contains("paused")).count();
+    assert_eq!(pauses, 1, "told once, the others with -v\n{run}");
+}
+
+#[test]
+fn a_host_that_names_too_long_a_time_is_closed_and_says_so() {
+    for (args, named) in [(&["--retry-after-max", "10"][..], "11"), (&[], "301"), (&[], "99999999999999999999")] {
+        let busy = Server::http(move |_| Reply::status(429).header("retry-after", named));
+        let other = Server::http_at(OTHER, |_| Reply::ok("other"));
+        let mut list = urls(&busy, "busy", 100);
+        list.extend(urls(&other, "other", 100));
+        let run = Fetch::recorded().args(args).args(["-j", "4", "--tree"]).urls(&list).run();
+        run.assert_exit(1).check_invariants(200).assert_stderr_has("--retry-after-max");
+        assert!(busy.seen().len() <= 4, "{} requests, no more than ran at once\n{run}", busy.seen().len());
+        for record in &run.records()[..100] {
+            assert_eq!((&record["result"], &record["error_class"]), (&"failed".into(), &"http".into()), "{run}");
+        }
+        assert!(run.results()[100..].iter().all(|result| result == "ok"), "{run}");
+        let message = run.records()[99]["errormsg"].as_str().unwrap_or_default().to_owned();
+        assert!(message.contains("--retry-after-max"), "{message}");
+    }
+}
+
+#[test]
+fn every_url_of_a_host_that_limits_its_rate_ends_ok() {
+    let Some(nginx) = Nginx::start(Listen::EveryAddress) else { return };
+    let mut list: Vec<String> = (0..100).map(|number| nginx.http(&format!("/limited/{number}"))).collect();
+    list.extend((0..50).map(|number| nginx.http_at("127.0.0.3", &format!("/missing/{number}"))));
+    let run = Fetch::recorded().args(["-j", "20", "--tree"]).bound(Duration::from_secs(120)).urls(&list).run();
+    run.assert_exit(1).check_invariants(150);
+    assert!(run.results()[..100].iter().all(|result| result == "ok"), "{run}");
+    until("the log", || nginx.accesses().iter().filter(|access| access.status == 200).count() >= 100);
+    let limited: Vec<_> = nginx.accesses().into_iter().filter(|a| a.path.starts_with("/limited/")).collect();
+    let refused: Vec<_> = limited.iter().filter(|access| access.status == 429).collect();
+    assert!(!refused.is_empty(), "the limit is never met");
+    for asked in &refused {
+        // Half a second for what was on its way; the log is exact to a few milliseconds.
+        let (from, to) = (asked.ended + 0.5, asked.ended + 0.98);
+        let inside = limited.iter().find(|access| (from..to).contains(&(access.ended - access.took)));
+        assert!(inside.is_none(), "{inside:?} came inside the pause of {asked:?}");
+    }
+    let retries: u64 = run.records()[..100].iter().filter_map(|record| record["num_retries"].as_u64()).sum();
+    assert_eq!(retries as usize, refused.len(), "{run}");
+}
+
+/// 2,000 URLs of a host that cannot be reached and 50 of a good one; the good one's are all ok.
+#[track_caller]
+fn fetch_past_a_dead_host(dead: impl Fn(usize) -> String, args: &[&str]) -> Finished {
+    let good = Server::http_at(OTHER, |_: &Seen| Reply::ok("good"));
+    let mut list: Vec<String> = (0..2000).map(dead).collect();
+    list.extend(urls(&good, "good", 50));
+    let run = Fetch::recorded().args(args).args(["-j", "50", "--tree"]).urls(&list).start();
+    good.wait("the good answers", |counts| counts.requests.len() == 50 && counts.running == 0);
+    let run = run.finish();
+    run.assert_exit(1).check_invariants(2050).assert_stderr_has("cannot be reached");
+    assert!(run.results()[2000..].iter().all(|result| result == "ok"), "{run}");
+    assert!(run.results()[..2000].iter().all(|result| result == "failed"), "{run}");
+    run
+}
+
+#[test]
+fn a_host_that_swallows_connections_is_given_up_after_a_few_and_its_urls_fail_at_once() {
+    let hole = BlackHole::new();
+    let url = |number| format!("{}{number}", hole.url());
+    let run = fetch_past_a_dead_host(url, &["--connect-timeout", "2", "--retry", "2", "--retry-delay", "0.2"]);
+    let records = run.records();
+    let tried = records[..2000].iter().filter(|record| record["time_total"].as_f64().is_some_and(|time| time > 1.0));
+    assert!(tried.count() <= 3, "{run}");
+    let given_up = records[..2000].iter().filter(|r| r["errormsg"].as_str().is_some_and(|m| m.contains("given up")));
+    assert!(given_up.count() >= 1990, "{run}");
+    assert!(records[..2000].iter().all(|r| r["error_class"] == "timeout" || r["error_class"] == "connect"), "{run}");
+}
+
+#[test]
+fn a_host_that_refuses_connections_is_given_up_after_a_few() {
+    let refusing = crate::harness::raw::refusing_url();
+    let run = fetch_past_a_dead_host(|number| format!("{refusing}{number}"), &["--retry-delay", "0.2"]);
+    assert!(run.records()[..2000].iter().all(|record| record["error_class"] == "connect"), "{run}");
+}
+
+#[test]
+fn a_host_that_resets_every_handshake_gets_few_connections() {
+    let raw = Raw::always(vec![Step::ReadSome, Step::Reset]);
+    let authority = Authority::new();
+    let cacert = authority.pem();
+    let url = |number| raw.url(&format!("/{number}")).replace("http://", "https://");
+    let cacert = cacert.to_str().expect("a path of ours");
+    fetch_past_a_dead_host(url, &["--retry-delay", "0.2", "--cacert", cacert]);
+    assert!(raw.connections() <= 8, "{} connections", raw.connections());
+}
+
+#[test]
+fn bodies_that_stop_fail_by_the_stall_limit_and_cost_no_other_host() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let slow = Server::http(move |_| Reply::ok("a byte or two").then_wait(&held).body("the rest"));
+    let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
+    let mut list = urls(&slow, "slow", 50);
+    list.extend(urls(&fast, "fast", 300));
+    let args = ["-j", "50", "--retry", "0", "--stall-timeout", "5", "--tree"];
+    let running = Fetch::recorded().args(args).urls(&list).start();
+    fast.wait("every fast answer", |counts| counts.requests.len() == 300 && counts.running == 0);
+    let run = running.finish();
+    gate.open();
+    run.assert_exit(1).check_invariants(350);
+    assert!(run.records()[..50].iter().all(|record| record["error_class"] == "stall"), "{run}");
+    assert!(run.results()[50..].iter().all(|result| result == "ok"), "{run}");
+}
+
+#[test]
+fn a_host_is_taken_up_again_one_by_one_after_its_pause() {
+    let pause = Duration::from_secs(1);
+    let server = numbered(Ipv4Addr::LOCALHOST, |number| match number {
+        30 => Reply::status(429).header("retry-after", "1"),
+        _ => Reply::ok("served").after(Duration::from_millis(200)),
+    });
+    let run = Fetch::recorded().args(["-j", "20"]).urls(&urls(&server, "", 150)).run();
+    run.assert_exit(0).check_invariants(150);
+    assert_no_request_inside(&server, pause, |number| number == 30);
+    let seen = server.seen();
+    let again: Vec<_> = seen.iter().map(|seen| seen.started).filter(|at| *at >= seen[30].started + pause).collect();
+    assert!(again[1] - again[0] >= Duration::from_millis(190), "the second waits for the first's answer");
+    assert!(again[3] - again[1] >= Duration::from_millis(190), "then two at a time");
+}
+
+#[test]
+fn a_retry_after_that_says_nothing_is_a_pause_of_the_usual_length() {
+    for (status, named) in [(429, ""), (429, "soon"), (429, "-5"), (429, "0"), (503, "0"), (429, "1e3"), (429, "0x10")]
+    {
+        let server = numbered(Ipv4Addr::LOCALHOST, move |number| match number {
+            0 => Reply::status(status).header("retry-after", named),
+            _ => Reply::ok("served"),
+        });
+        let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&urls(&server, "", 3)).run();
+        run.assert_exit(0).check_invariants(3);
+        let seen = server.seen();
+        let wait = seen[1].started - seen[0].started;
+        assert!((Duration::from_millis(450)..Duration::from_secs(20)).contains(&wait), "{named}: {wait:?}\n{run}");
+    }
+}
+
+#[test]
+fn a_host_that_always_asks_to_wait_does_not_hold_a_run_for_ever() {
+    let server = Server::http(|_| Reply::status(429).header("retry-after", "1"));
+    let run = Fetch::recorded().args(["--retry-max-time", "3"]).urls(&urls(&server, "", 4)).run();
+    run.assert_exit(1).check_invariants(4);
+    assert!(run.records().iter().all(|record| record["error_class"] == "http"), "{run}");
+    assert!(run.results().iter().all(|result| result == "failed"), "{run}");
+    assert!(server.seen().len() <= 20, "{} requests\n{run}", server.seen().len());
+}
