@@ -6,12 +6,20 @@ overwrite\t'Replace it by the new file once that is whole'
 rename\t'Keep both: the new one becomes name.1.ext'
 fail\t'Leave it, count a failure'"
 complete -c fetchmany -l max-filesize -d 'Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024)' -r
-complete -c fetchmany -s j -l jobs -d 'Transfers at once' -r
+complete -c fetchmany -s j -l jobs -d 'Transfers at once, or auto [default: 50]' -r
+complete -c fetchmany -l per-host -d 'Transfers of one host at once [default: 8, with -j the same as that]' -r
+complete -c fetchmany -l rate -d 'Starts per time, such as 30/s, 100/m or 5/h, of all hosts together' -r
+complete -c fetchmany -l rate-per-host -d 'Starts per time of each host' -r
+complete -c fetchmany -l limit-rate -d 'Bytes a second, for all transfers together (suffixes k, M, G: times 1024)' -r
+complete -c fetchmany -l limit-rate-per-host -d 'Bytes a second, for the transfers of each host together' -r
 complete -c fetchmany -l retry -d 'Attempts after a failure that may pass' -r
 complete -c fetchmany -l retry-delay -d 'Fixed delay between attempts; without it one second, doubled each time, with jitter' -r
+complete -c fetchmany -l retry-max-time -d 'No attempt starts later than this after a URL\'s first' -r
+complete -c fetchmany -l retry-after-max -d 'Longest pause that a server may ask for; for more, its URLs fail in this run' -r
 complete -c fetchmany -l connect-timeout -d 'Limit for name lookup, connection and TLS handshake' -r
 complete -c fetchmany -l stall-timeout -d 'Give up on a transfer after so long without an answer or a byte' -r
 complete -c fetchmany -s m -l max-time -d 'Limit for one attempt' -r
+complete -c fetchmany -l max-failures -d 'Stop when more than N, or N% of the URLs (from the hundredth on), have failed' -r
 complete -c fetchmany -s H -l header -d 'Add a request header, "Name: value"; "Name:" removes one' -r
 complete -c fetchmany -s A -l user-agent -d 'User-Agent to send' -r
 complete -c fetchmany -s u -l user -d 'Basic authentication for every server; what a URL itself names comes first' -r
@@ -35,6 +43,7 @@ complete-fish\t'Completions for fish'"
 complete -c fetchmany -l tree -d 'Files in directories as on the server, the same as -o \'{host}/{path}\''
 complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'
 complete -c fetchmany -l no-remote-time -d 'Do not set files\' times to the server\'s Last-Modified'
+complete -c fetchmany -l fail-early -d 'Stop at the first failure'
 complete -c fetchmany -s k -l insecure -d 'Do not verify certificates'
 complete -c fetchmany -l http1.1 -d 'HTTP/1.1 only'
 complete -c fetchmany -l http2 -d 'HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it'
