@@ -26,6 +26,9 @@ const MOST_AUTO_JOBS: usize = 10_000;
 /// How far the list is read ahead at most: behind 10,000 lines of one slow host the next host is still seen.
 const WINDOW: schedule::Window = schedule::Window { jobs: 16_384, bytes: 16 << 20 };
 
+/// A daemon's: what it has taken from the pipe is lost when it is killed.
+const DAEMON_WINDOW: schedule::Window = schedule::Window { jobs: 1_024, bytes: 1 << 20 };
+
 /// The run, ready to be opened.
 pub struct Config {
     /// Where jobs come from.
@@ -158,7 +161,7 @@ fn schedule(args: &Args) -> schedule::Options {
             max_time: args.retry_max_time,
             retry_after_max: args.retry_after_max,
         },
-        window: WINDOW,
+        window: if args.fifo.is_some() { DAEMON_WINDOW } else { WINDOW },
         budget: match args.max_failures {
             _ if args.fail_early => schedule::Budget::Count(0),
             None => schedule::Budget::Unlimited,
