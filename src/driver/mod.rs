@@ -198,6 +198,8 @@ impl Driver {
                 schedule::Next::Wait => break,
             }
         }
+        // Those that failed without an attempt have made room for lines that nothing else will ask for.
+        self.unread |= self.wants_lines();
         Ok(())
     }
 
