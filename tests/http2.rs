@@ -8,7 +8,7 @@ use crate::harness::authority::Alpn;
 use crate::harness::command::Stdin;
 use crate::harness::http::Farewell;
 use crate::harness::nginx::Listen;
-use crate::harness::{Authority, Fetch, Finished, Nginx, Place, Reply, Seen, Server, Stream, until};
+use crate::harness::{Authority, Fetch, Finished, Nginx, Reply, Seen, Server, Stream, until};
 
 /// Every path answers with itself, a thousand times.
 fn echo(seen: &Seen) -> Reply {
@@ -65,6 +65,22 @@ fn a_server_that_allows_few_streams_loses_no_url_however_many_are_wanted() {
     for streams in [1, 3, 20] {
         let (run, _server) = fetch_by_few_streams(streams, "100");
         run.assert_exit(0).check_invariants(300);
+    }
+}
+
+#[test]
+fn a_response_that_has_arrived_is_not_waited_for() {
+    let authority = Authority::new();
+    let identity = authority.identity();
+    for (streams, jobs) in [(1, "8"), (1, "8"), (1, "8"), (3, "16"), (3, "32")] {
+        // Streams that are refused end in the same packet in which the response of another one comes.
+        let server = Server::http2_with_streams(streams, &identity, echo);
+        let patience = ["-j", jobs, "--retry", "0", "--stall-timeout", "10", "--connect-timeout", "3000"];
+        let fetch = Fetch::recorded().args(patience).arg("--cacert").arg(authority.pem());
+        let run = fetch.urls(&numbered(&server, 300)).run();
+        run.check_invariants(300);
+        let stalled = run.records().iter().filter(|record| record["error_class"] == "stall").count();
+        assert_eq!(stalled, 0, "the server had answered every request that it took\n{run}");
     }
 }
 
@@ -130,29 +146,37 @@ fn hosts_with_one_address_and_one_certificate_do_not_share_connections() {
     }
 }
 
-#[test]
-fn connections_that_are_closed_after_a_hundred_requests_lose_no_url() {
+/// Fetches from an nginx that closes every connection after so many requests.
+fn fetch_by_short_connections(requests: u32, urls: &[fn(&Nginx, &str) -> String]) {
     const FILES: usize = 5000;
-    let Some(nginx) = Nginx::start_closing_after(100, Listen::Localhost) else { return };
+    let Some(nginx) = Nginx::start_closing_after(requests, Listen::Localhost) else { return };
     for number in 0..FILES {
         std::fs::write(nginx.root().join(number.to_string()), number.to_string()).expect("write a file to serve");
     }
-    type Kind = (&'static str, fn(&Nginx, &str) -> String);
-    let kinds: [Kind; 3] = [("HTTP/1.1", Nginx::http), ("HTTP/1.1 and TLS", Nginx::tls), ("HTTP/2", Nginx::http2)];
-    let mut requests = 0;
-    for (name, url) in kinds {
+    for url in urls {
         let urls: Vec<String> = (0..FILES).map(|number| url(&nginx, &format!("/{number}"))).collect();
-        let fetch = Place::new().fetch().args(["--json", "-d", "out", "-j", "200", "--cacert"]).arg(nginx.cacert());
+        let fetch = Fetch::recorded().args(["-j", "200", "--cacert"]).arg(nginx.cacert());
         let run = fetch.bound(Duration::from_secs(300)).urls(&urls).run();
         run.assert_exit(0).check_invariants(FILES);
         let tree = run.place().tree("out");
-        assert!((0..FILES).all(|number| tree[&number.to_string()] == number.to_string().into_bytes()), "{name}");
-        requests += FILES;
-        until("the log", || nginx.accesses().len() >= requests);
+        assert!((0..FILES).all(|number| tree[&number.to_string()] == number.to_string().into_bytes()), "{run}");
     }
-    let mut carried = HashMap::<u64, usize>::new();
+    until("the log", || nginx.accesses().len() >= urls.len() * FILES);
+    let mut carried = HashMap::<u64, u32>::new();
     for access in nginx.accesses() {
         *carried.entry(access.connection).or_default() += 1;
     }
-    assert!(carried.len() >= 3 * FILES / 100, "{} connections", carried.len());
+    assert!(carried.values().all(|count| *count <= requests), "nginx did not close them");
+    assert!(carried.values().any(|count| *count == requests), "no connection was closed for its requests");
+}
+
+#[test]
+fn connections_that_are_closed_after_twenty_requests_lose_no_url() {
+    // Two hundred connections share the work: with more requests each, none of them would come to its end.
+    fetch_by_short_connections(20, &[Nginx::http, Nginx::tls]);
+}
+
+#[test]
+fn http_2_connections_that_are_closed_after_a_hundred_requests_lose_no_url() {
+    fetch_by_short_connections(100, &[Nginx::http2]);
 }

@@ -35,6 +35,8 @@ const MULTI_QUICK_EXIT: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 21;
 
 /// `CURLINFO_OFF_T`, the type bits of a 64-bit info.
 const OFF_T: CURLINFO = 0x60_0000;
+/// `CURLINFO_SOCKET`, the type bits of a socket.
+const SOCKET: CURLINFO = 0x50_0000;
 
 /// Something that owns a live easy handle.
 pub trait Handle {
@@ -121,6 +123,16 @@ pub fn off(easy: &impl Handle, info: Off) -> Option<i64> {
     // SAFETY: as above; an info of type OFF_T writes one 64-bit integer.
     let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut i64) };
     (code == curl_sys::CURLE_OK).then_some(value)
+}
+
+/// `CURLINFO_ACTIVESOCKET`: the socket of the connection a transfer had last, while that stands. libcurl walks over its
+/// connections to find it.
+pub fn active_socket(easy: &impl Handle) -> Option<RawFd> {
+    let id = SOCKET + 44;
+    let mut value: curl_sys::curl_socket_t = -1;
+    // SAFETY: as above; an info of type SOCKET writes one socket.
+    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut curl_sys::curl_socket_t) };
+    (code == curl_sys::CURLE_OK && value >= 0).then_some(value)
 }
 
 /// `CURLINFO_SCHEME`, lower case.

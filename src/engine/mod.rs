@@ -21,7 +21,7 @@ mod turn;
 mod version;
 mod waiter;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -157,6 +157,8 @@ pub struct Engine {
     connected: Vec<Host>,
     pace: Pace,
     finished: VecDeque<Done>,
+    /// Connections on which a transfer ended in this turn while others run on them.
+    shared: BTreeSet<RawFd>,
     notes: Vec<String>,
     /// libcurl's own sockets that epoll refused; served at each sweep.
     unwatched: Vec<RawFd>,
@@ -190,6 +192,7 @@ impl Engine {
             connected: Vec::new(),
             pace,
             finished: VecDeque::new(),
+            shared: BTreeSet::new(),
             notes: Vec::new(),
             unwatched: Vec::new(),
             // 0 is what libcurl's own handles have.
@@ -317,12 +320,16 @@ impl Engine {
         let stats = stats::read(&mut entry.handle);
         let (retry_after, connected) = (entry.handle.get_ref().retry_after(), entry.handle.get_ref().is_connected());
         self.pace.forget(entry.handle.get_ref().token());
+        let multiplexes = stats::multiplexes(&stats);
+        if multiplexes == Some(true) {
+            self.shared.extend(ffi::active_socket(&entry.handle).filter(|fd| self.reactor.selector.contains(*fd)));
+        }
         let Entry { handle, job, pulse } = entry;
         drop(handle); // removes it from the multi handle
         if matches!(&result, Err(failure) if failure.class == ErrorClass::Dns) {
             self.hosts.missed(&job.host);
         }
-        if let Some(multiplexes) = stats::multiplexes(&stats) {
+        if let Some(multiplexes) = multiplexes {
             self.hosts.learned(&job.host, multiplexes);
         }
         let answered_by = stats::answered_by(&stats, &job.host);

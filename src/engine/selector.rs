@@ -43,8 +43,8 @@ enum Socket {
     /// again for the next transfer would be two system calls, so it stays in until it is closed; what epoll reports
     /// of it meanwhile is ignored.
     Idle,
-    /// libcurl waits for this.
-    Watched(Interest),
+    /// libcurl waits for this. The token is that of the transfer for which it last said so.
+    Watched(Interest, usize),
 }
 
 impl Selector {
@@ -73,14 +73,14 @@ impl Selector {
         };
         let done = match sockets[index] {
             Socket::Unknown => self.add(fd, interest),
-            Socket::Idle | Socket::Watched(_) => self.modify(fd, interest),
+            Socket::Idle | Socket::Watched(..) => self.modify(fd, interest),
         };
         // A connect is over when the socket can be written; what follows waits for the other end.
-        if watch == Watch::In && sockets[index] == Socket::Watched(Interest::WRITABLE) {
+        if watch == Watch::In && matches!(sockets[index], Socket::Watched(Interest::WRITABLE, _)) {
             self.connected.borrow_mut().push(token);
         }
         sockets[index] = match done {
-            Ok(()) => Socket::Watched(interest),
+            Ok(()) => Socket::Watched(interest, token),
             Err(error) => {
                 self.unwatched.borrow_mut().push(Unwatched { token, fd, error });
                 Socket::Unknown
@@ -100,6 +100,16 @@ impl Selector {
     /// Whether libcurl waits for something of `fd`.
     pub fn contains(&self, fd: RawFd) -> bool {
         self.interest(fd).is_some()
+    }
+
+    /// The sockets libcurl waits for, each with the token of the transfer for which it last said so.
+    pub fn watched(&self) -> Vec<(RawFd, usize)> {
+        let sockets = self.sockets.borrow();
+        let watched = sockets.iter().enumerate().filter_map(|(fd, socket)| match socket {
+            Socket::Watched(_, token) => Some((fd as RawFd, *token)),
+            Socket::Unknown | Socket::Idle => None,
+        });
+        watched.collect()
     }
 
     /// The sockets that could not be watched since the last call.
@@ -122,7 +132,7 @@ impl Selector {
     fn interest(&self, fd: RawFd) -> Option<Interest> {
         let index = usize::try_from(fd).ok()?;
         match self.sockets.borrow().get(index) {
-            Some(Socket::Watched(interest)) => Some(*interest),
+            Some(Socket::Watched(interest, _)) => Some(*interest),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! One turn: everything libcurl has to be told after a wait, and everything it has to tell.
 
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use curl::multi::Events;
@@ -24,16 +25,28 @@ impl Engine {
         self.collect_connected();
         self.serve_paused(now);
         self.collect();
+        let sweep = self.sweep_is_due(now, full);
+        if sweep {
+            self.shared.extend(self.multiplexed());
+        }
+        if let Err(error) = self.read_on() {
+            self.start_over(&error)?;
+        }
         self.drop_unwatched();
-        if self.sweep.is_some_and(|at| at <= now) {
-            // What is told last has moved, too: judged when each had its turn. epoll tells them in rounds.
-            let rounds = self.running.len() / EVENTS + 1;
-            self.put_off = if full && self.put_off < rounds { self.put_off + 1 } else { 0 };
-            if self.put_off == 0 {
-                self.check_deadlines(now);
-            }
+        if sweep {
+            self.check_deadlines(now);
         }
         Ok(())
+    }
+
+    /// What is told last has moved, too: judged when each had its turn. epoll tells them in rounds.
+    fn sweep_is_due(&mut self, now: Instant, full: bool) -> bool {
+        if self.sweep.is_none_or(|at| at > now) {
+            return false;
+        }
+        let rounds = self.running.len() / EVENTS + 1;
+        self.put_off = if full && self.put_off < rounds { self.put_off + 1 } else { 0 };
+        self.put_off == 0
     }
 
     /// Nobody looked for `unseen`: nobody is judged before what came meanwhile is read.
@@ -63,10 +76,7 @@ impl Engine {
                 self.dead |= ready.closed;
                 return Ok(()); // idle, or closed by an earlier event of this turn
             }
-            let mut events = Events::new();
-            events.input(ready.input).output(ready.output).error(ready.error);
-            self.action(|multi| multi.action(ready.fd, &events))?;
-            self.reactor.selector.rearm(ready.fd);
+            self.serve(ready.fd, Events::new().input(ready.input).output(ready.output).error(ready.error))?;
             // Its end came together with the end of a response: epoll does not tell it again.
             self.dead |= ready.closed && !self.reactor.selector.contains(ready.fd);
             Ok(())
@@ -76,6 +86,36 @@ impl Engine {
         if self.reactor.timer.expired() {
             self.action(|multi| multi.timeout())?;
         }
+        Ok(())
+    }
+
+    /// The connections that may carry several transfers.
+    fn multiplexed(&self) -> Vec<RawFd> {
+        let mut watched = self.reactor.selector.watched();
+        watched.retain(|(_, token)| match self.running.get(token) {
+            Some(entry) => entry.job.host.tls && self.hosts.may_multiplex(&entry.job.host),
+            None => true, // whoever waits for it now did not open it
+        });
+        watched.into_iter().map(|(fd, _)| fd).collect()
+    }
+
+    /// libcurl stops reading an HTTP/2 connection where a response ends. What has come for the other transfers by then
+    /// lies in the TLS layer, and no event tells of it: they are run again until none of them ends. Nothing tells of a
+    /// response that ends with libcurl sending its request elsewhere (a refused stream): each sweep looks for those.
+    fn read_on(&mut self) -> Result<(), curl::MultiError> {
+        while let Some(fd) = self.shared.pop_first() {
+            if self.reactor.selector.contains(fd) {
+                self.serve(fd, Events::new().input(true))?;
+                self.collect();
+            }
+        }
+        Ok(())
+    }
+
+    /// Has libcurl serve a socket, and epoll tell again what is still ready then.
+    fn serve(&mut self, fd: RawFd, events: &Events) -> Result<(), curl::MultiError> {
+        self.action(|multi| multi.action(fd, events))?;
+        self.reactor.selector.rearm(fd);
         Ok(())
     }
 
