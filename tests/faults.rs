@@ -239,12 +239,27 @@ fn names_that_no_thread_can_look_up_are_dns_failures() {
 }
 
 #[test]
-fn from_twenty_four_descriptors_up_everything_is_fetched() {
+fn with_few_descriptors_everything_is_fetched_or_nothing_is_begun() {
     let server = large();
     for limit in [24, 25, 28, 32] {
-        let fetch = Fetch::recorded().under(["prlimit".to_owned(), format!("--nofile={limit}")]);
-        let run = fetch.urls(&urls(&server, 30)).run();
-        run.assert_exit(0).assert_stderr_has("descriptors");
-        check(&run, 30, |name| format!("/{name}").repeat(20_000));
+        for inherited in [0, 1, 2, 3, 6, 9, 12] {
+            // The descriptors of whoever runs the tests are not to count.
+            let script = format!(
+                r#"for fd in /proc/self/fd/*; do fd=${{fd##*/}}; [ "$fd" -le 2 ] || eval "exec $fd>&-"; done
+                for ((i = 0; i < {inherited}; i++)); do exec {{fd}}</dev/null; done
+                exec prlimit --nofile={limit} "$@""#
+            );
+            let before = server.seen().len();
+            let fetch = Fetch::recorded().args(["--retry-delay", "0.05"]).under_bash(&script);
+            let run = fetch.urls(&urls(&server, 30)).run();
+            if run.code() == Some(3) && inherited > 0 {
+                run.assert_stderr_has("too few descriptors").check_invariants(0);
+                assert_eq!(server.seen().len(), before, "{limit} with {inherited} in use\n{run}");
+                continue;
+            }
+            assert_eq!(run.code(), Some(0), "{limit} with {inherited} in use\n{run}");
+            run.assert_stderr_has("descriptors");
+            check(&run, 30, |name| format!("/{name}").repeat(20_000));
+        }
     }
 }
