@@ -210,10 +210,16 @@ pub struct Args {
     pub failed: Option<PathBuf>,
 
     /// No results and no progress, failures on standard error; twice: nothing at all
+    ///
+    /// Of failures no more than 20 are shown in a second and the others are counted; --failed FILE keeps them all.
     #[arg(short = 'q', long, action = ArgAction::Count, help_heading = "Results")]
     pub quiet: u8,
 
-    /// Say more
+    /// Tell on standard error of retries, of connections, and of each host that is treated with care
+    ///
+    /// For each attempt that is made again: why, and how long it waited. For each URL at its end: the address it came
+    /// from, the HTTP version, whether the connection was new, and when name, connection, TLS, first byte and last
+    /// byte were there, in seconds from its start. With --json, the failures for people as well.
     #[arg(short = 'v', long, action = ArgAction::Count, conflicts_with = "quiet", help_heading = "Results")]
     pub verbose: u8,
 

@@ -52,7 +52,9 @@ impl Driver {
 
     /// An attempt is over: a whole body lands, a failure is tried again or settled.
     fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { job, body, result, stats, retry_after, connected, answered_by, started } = done;
+        let Done { mut job, body, result, stats, retry_after, connected, answered_by, started } = done;
+        job.tries.ended = Some(self.now);
+        let url = result.is_err().then(|| job.url.clone());
         let verdict = self.schedule.ended(
             job,
             &Attempt {
@@ -82,7 +84,11 @@ impl Driver {
             }
         };
         let (job, failure) = match verdict {
-            Verdict::Kept => return Ok(()),
+            Verdict::Kept => {
+                let (url, class) = (url.unwrap_or_default(), failure.class.as_str());
+                self.report.detail(&format!("{url}: {class}: {}; will be tried again", failure.message));
+                return Ok(());
+            }
             Verdict::Settled(job) => (job, failure),
             Verdict::Failed(job, failure) => (job, failure),
         };

@@ -228,6 +228,13 @@ impl Report {
             }
             file.push(b"\n");
         }
+        if self.options.verbose > 0 {
+            self.line.clear();
+            if lines::push_connection(&mut self.line, settled) {
+                self.line.push('\n');
+                self.streams.screen().remark(self.line.as_bytes());
+            }
+        }
         if self.failures_on_stderr && matches!(settled.outcome, Outcome::Failed(_)) && self.failures.admit() {
             self.word(settled, self.paint.1);
             self.streams.screen().remark(self.line.as_bytes());

@@ -132,7 +132,9 @@ fn results_and_failures_go_where_the_options_say() {
     let table = [
         (base.clone(), 2, 0),
         (json.clone(), 2, 0),
-        (Options { verbose: 1, ..json.clone() }, 2, 1),
+        // The failure had no connection.
+        (Options { verbose: 1, ..base.clone() }, 2, 1),
+        (Options { verbose: 1, ..json.clone() }, 2, 2),
         (Options { quiet: 1, ..base.clone() }, 0, 1),
         (Options { quiet: 1, ..json.clone() }, 0, 1),
         (Options { quiet: 2, ..base.clone() }, 0, 0),
