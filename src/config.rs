@@ -207,7 +207,7 @@ fn request(mut args: Args) -> anyhow::Result<Request> {
         }
     }
     if let Some(cacert) = &args.cacert {
-        std::fs::File::open(cacert).with_context(|| format!("open the authorities {}", cacert.display()))?;
+        check_authorities(cacert).with_context(|| format!("read the authorities {}", cacert.display()))?;
     }
     Ok(Request {
         headers: args.headers,
@@ -236,6 +236,20 @@ fn request(mut args: Args) -> anyhow::Result<Request> {
         connect_timeout: args.connect_timeout,
         pace: Limits { total: args.limit_rate, per_host: args.limit_rate_per_host },
     })
+}
+
+/// libcurl reads the file whenever it needs it, and says so late and once for every transfer if it cannot.
+fn check_authorities(path: &Path) -> anyhow::Result<()> {
+    // A pipe would be empty when libcurl comes; to open one may take for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        bail!("not a regular file");
+    }
+    let is_certificate =
+        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"CERTIFICATE-----");
+    if !std::fs::read(path)?.split(|byte| *byte == b'\n').any(is_certificate) {
+        bail!("there is no certificate in it (PEM)");
+    }
+    Ok(())
 }
 
 /// libcurl sends option text as it is: a line break would begin a header of its own.
