@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -23,6 +24,8 @@ const DEFAULT_JOBS: usize = 50;
 const DEFAULT_PER_HOST: usize = 8;
 /// Where `-j auto` stops at the latest.
 const MOST_AUTO_JOBS: usize = 10_000;
+/// `--connect-timeout 0`, as in curl.
+const CURLS_CONNECT_TIMEOUT: Duration = Duration::from_secs(300);
 /// How far the list is read ahead at most: behind 10,000 lines of one slow host the next host is still seen.
 const WINDOW: schedule::Window = schedule::Window { jobs: 16_384, bytes: 16 << 20 };
 
@@ -75,7 +78,7 @@ impl Config {
                     cli::IfExists::Fail => sink::IfExists::Fail,
                 },
                 remote_time: !args.no_remote_time,
-                max_filesize: args.max_filesize,
+                max_filesize: args.max_filesize.filter(|size| *size > 0),
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
             },
             schedule: schedule(&args),
@@ -100,7 +103,10 @@ impl Config {
                 verbose: args.verbose,
             },
             engine: engine::Options {
-                deadlines: Deadlines { stall: args.stall_timeout, total: args.max_time },
+                deadlines: Deadlines {
+                    stall: unless_zero(args.stall_timeout).unwrap_or(Duration::MAX),
+                    total: args.max_time.and_then(unless_zero),
+                },
                 jobs: transfers(&args),
                 fault: fault(),
                 request: request(args)?,
@@ -134,6 +140,11 @@ fn input(given: &OsString) -> source::Input {
     }
 }
 
+/// curl's zero: as if the option had not been given.
+fn unless_zero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
 /// Transfers that are wanted at once, or at most.
 fn transfers(args: &Args) -> usize {
     match args.jobs {
@@ -157,8 +168,8 @@ fn schedule(args: &Args) -> schedule::Options {
         rate_per_host: args.rate_per_host.map(schedule::Rate::every),
         retry: schedule::Retry {
             retries: args.retry,
-            delay: args.retry_delay,
-            max_time: args.retry_max_time,
+            delay: args.retry_delay.and_then(unless_zero),
+            max_time: unless_zero(args.retry_max_time).unwrap_or(Duration::MAX),
             retry_after_max: args.retry_after_max,
         },
         window: if args.fifo.is_some() { DAEMON_WINDOW } else { WINDOW },
@@ -233,7 +244,7 @@ fn request(mut args: Args) -> anyhow::Result<Request> {
         coding: if args.compressed { Coding::Decoded } else { Coding::AsSent },
         method: if args.head { Method::Head } else { Method::Get },
         max_redirs: args.max_redirs,
-        connect_timeout: args.connect_timeout,
+        connect_timeout: unless_zero(args.connect_timeout).unwrap_or(CURLS_CONNECT_TIMEOUT),
         pace: Limits { total: args.limit_rate, per_host: args.limit_rate_per_host },
     })
 }
@@ -296,6 +307,18 @@ mod tests {
             };
             assert_eq!(found, kind, "{given}");
         }
+    }
+
+    #[test]
+    fn zeros_stand_for_no_limit() {
+        let deadlines = ["-m0", "--stall-timeout=0", "--connect-timeout=0"];
+        let others = ["--retry-delay=0", "--retry-max-time=0", "--max-filesize=0", "http://h/"];
+        let config = Config::new(cli::typed(&[&deadlines[..], &others].concat())).unwrap();
+        let (deadlines, retry) = (config.engine.deadlines, config.schedule.retry);
+        assert_eq!((deadlines.total, deadlines.stall), (None, Duration::MAX));
+        assert_eq!((retry.delay, retry.max_time), (None, Duration::MAX));
+        assert_eq!(config.engine.request.connect_timeout, CURLS_CONNECT_TIMEOUT);
+        assert_eq!(config.sink.max_filesize, None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is sent, and where redirects and proxies lead.
 
+use std::time::Duration;
+
 use crate::harness::raw::BlackHole;
 use crate::harness::reply::base64;
 use crate::harness::{Fetch, Finished, Place, Raw, Reply, Seen, Server, Step};
@@ -313,6 +315,8 @@ fn option_values_that_mean_nothing_are_refused() {
         ["-j", "many"],
         ["--retry", "x"],
         ["-m", "-1"],
+        ["-m", "0.0001"],
+        ["--max-redirs", "-2"],
         ["--connect-timeout", "soon"],
         ["--max-filesize", "10Q"],
         ["--if-exists", "maybe"],
@@ -325,6 +329,30 @@ fn option_values_that_mean_nothing_are_refused() {
         let run = Fetch::new().args(args).arg("http://127.0.0.1:9/").run();
         run.assert_exit(2).check_invariants(0);
         assert!(!run.stderr.is_empty() && run.stdout.is_empty(), "{run}");
+    }
+}
+
+#[test]
+fn zeros_mean_what_they_mean_to_curl() {
+    let server = Server::http(|seen: &Seen| match (seen.path.as_str(), seen.earlier) {
+        ("/again" | "/again-later", 0) => Reply::status(500),
+        ("/far", hops) if hops < 30 => Reply::redirect(302, "/far"),
+        (path, _) => Reply::ok(path.to_owned()).after(Duration::from_millis(300)),
+    });
+    for (option, path) in [
+        ("-m0", "/a"),
+        ("--stall-timeout=0", "/a"),
+        ("--connect-timeout=0", "/a"),
+        ("--max-filesize=0", "/a"),
+        ("--retry-max-time=0", "/again"),
+        ("--retry-delay=0", "/again-later"),
+        ("--max-redirs=-1", "/far"),
+    ] {
+        let run = Fetch::recorded().args([option, &server.url(path)]).run();
+        run.assert_exit(0).check_invariants(1);
+    }
+    for (path, count) in [("/again", 2), ("/again-later", 2), ("/far", 31)] {
+        assert_eq!(server.count(path), count, "{path}");
     }
 }
 
