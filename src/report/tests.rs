@@ -302,14 +302,14 @@ fn without_a_terminal_a_line_every_ten_seconds_says_how_it_stands() {
     for tick in 0..=250 {
         let now = stage.start + Duration::from_millis(tick * 100);
         assert!(stage.report.next_draw().unwrap() <= now + Duration::from_secs(10));
-        stage.report.draw(now, &progress(&[]));
+        stage.report.draw(now, &Progress { in_flight: 1, ..progress(&[]) });
         if tick == 99 {
             assert_eq!(stage.stderr(), "", "a short run is quiet");
         }
     }
     let text = stage.stderr();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.starts_with("fetchmany: 1 ok, 0 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"), "{text}");
+    assert!(text.starts_with("fetchmany: 1 ok, 1 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"), "{text}");
 }
 
 #[test]
@@ -328,4 +328,21 @@ fn draw_is_called_again_only_when_there_is_something_to_show() {
     assert_eq!(stage.report.next_draw(), Some(start + 3 * tenth), "a line waits");
     stage.report.finish(start + 3 * tenth);
     assert_eq!(stage.report.next_draw(), None);
+}
+
+#[test]
+fn a_daemon_that_waits_says_how_it_stands_once() {
+    let mut stage = stage(Options { progress: ProgressStyle::Plain, ..options() });
+    let mut turn = 0;
+    let mut lines = |stage: &mut Stage, running: usize, turns: u32| {
+        for _ in 0..turns {
+            turn += 1;
+            stage.report.draw(stage.start + PLAIN_INTERVAL * turn, &progress(&transfers(running as u64, stage.start)));
+        }
+        stage.stderr().lines().count()
+    };
+    assert_eq!(lines(&mut stage, 0, 3), 0, "nothing has happened yet");
+    assert_eq!(lines(&mut stage, 2, 3), 3, "something runs, be it that nothing moves");
+    stage.settle(&[fixture::ok(), fixture::ok()]);
+    assert_eq!(lines(&mut stage, 0, 5), 1, "what came of it, once");
 }
