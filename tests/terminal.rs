@@ -177,6 +177,28 @@ fn ctrl_c_typed_again_and_again_ends_it_and_leaves_the_terminal_usable() {
 }
 
 #[test]
+fn ctrl_c_leaves_no_line_of_the_bars_behind() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    // Rows as wide as they get: what the terminal echoes behind one of them wraps.
+    let long = "x".repeat(100);
+    let urls: Vec<String> = (0..4).map(|number| server.url(&format!("/file-{number}-{long}"))).collect();
+    let mut terminal = Fetch::new().args(["-j", "3", "-d", "out"]).urls(&urls).on_terminal(USUAL);
+    terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
+    terminal.press("\u{3}");
+    let screen = terminal.wait_for_screen("the drain", |screen| screen.contains("stopping: 3 running  "));
+    let total = screen.lines().find(|line| line.starts_with("stopping: 3 running  ")).unwrap_or_default();
+    assert!(!total.contains("ETA") && !total.contains('%'), "of a list that is not read to its end\n{screen}");
+    gate.open();
+    let status = terminal.finish();
+    let told = terminal.describe(status);
+    let screen = terminal.screen();
+    let bars = screen.lines().filter(|line| line.contains("..") || line.contains(" running  ")).count();
+    assert_eq!(bars, 0, "{told}");
+    assert_eq!(screen.matches("file-").count(), 2 * 3 + 1, "name and URL of the three, URL of the fourth\n{told}");
+}
+
+#[test]
 fn without_input_a_person_is_told_the_usage() {
     let mut terminal = Fetch::new().on_terminal(USUAL);
     let status = terminal.finish();

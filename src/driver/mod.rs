@@ -53,6 +53,8 @@ pub struct Driver {
     readable: bool,
     /// Whether the source has ended, or is not to be read any more.
     ended: bool,
+    /// Whether nothing more is to be started.
+    stopping: bool,
     /// More lines are known to be there than this turn took.
     unread: bool,
     next_check: Option<Instant>,
@@ -106,6 +108,7 @@ impl Driver {
             landing: VecDeque::new(),
             readable: true,
             ended: false,
+            stopping: false,
             unread: false,
             next_check: (config.kind == Kind::Daemon).then_some(now),
             summed_up: false,
@@ -216,10 +219,15 @@ impl Driver {
         self.landing.len() < self.jobs && self.report.backlog() < BACKLOG
     }
 
-    /// The source cannot be read any further: what was read is fetched all the same.
-    fn break_off(&mut self, fatal: Fatal) {
+    /// No more lines are read, nor is looked after where they come from.
+    fn leave_source(&mut self) {
         self.ended = true;
         self.next_check = None;
+    }
+
+    /// The source cannot be read any further: what was read is fetched all the same.
+    fn break_off(&mut self, fatal: Fatal) {
+        self.leave_source();
         self.broken.get_or_insert(fatal);
     }
 
@@ -254,13 +262,13 @@ impl Driver {
         if self.report.next_draw().is_none_or(|at| at > self.now) {
             return;
         }
-        let active: Vec<Active> = self
+        let active: Vec<Active<'_>> = self
             .engine
             .running()
             .take(SHOWN)
             .map(|running| Active {
                 urlnum: running.job.urlnum,
-                label: running.job.url.clone(),
+                label: &running.job.url,
                 received: running.received,
                 expected: running.expected,
                 started: running.started,
@@ -285,6 +293,7 @@ impl Driver {
                 list_total: list.bytes_total,
                 lines: list.lines,
                 list_ended: list.ended,
+                stopping: self.stopping,
                 active: &active,
             },
         );

@@ -126,8 +126,8 @@ impl Driver {
 
     /// Nothing more is started; what waits is cancelled.
     fn stop(&mut self, why: &str) -> anyhow::Result<()> {
-        self.ended = true;
-        self.next_check = None;
+        self.leave_source();
+        self.stopping = true;
         let count = self.schedule.running();
         let jobs = self.schedule.drain(self.now);
         self.report.note(&format!("stopping: {why}; {count} running transfers finish"));

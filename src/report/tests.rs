@@ -97,7 +97,7 @@ impl Stage {
     }
 }
 
-fn progress(active: &[Active]) -> Progress<'_> {
+fn progress<'a>(active: &'a [Active<'a>]) -> Progress<'a> {
     Progress {
         in_flight: active.len(),
         limit: None,
@@ -108,19 +108,15 @@ fn progress(active: &[Active]) -> Progress<'_> {
         list_total: Some(20),
         lines: 10,
         list_ended: false,
+        stopping: false,
         active,
     }
 }
 
-fn transfers(count: u64, started: Instant) -> Vec<Active> {
-    let one = |urlnum| Active {
-        urlnum,
-        label: format!("file-{urlnum}\x1b[2J"),
-        received: 10 * urlnum,
-        expected: Some(1000),
-        started,
-    };
-    (0..count).map(one).collect()
+fn transfers(count: u64, started: Instant) -> Vec<Active<'static>> {
+    let labels = (0..count).map(|urlnum| &*format!("file-{urlnum}\x1b[2J").leak());
+    let one = |(urlnum, label)| Active { urlnum, label, received: 10 * urlnum, expected: Some(1000), started };
+    (0..count).zip(labels).map(one).collect()
 }
 
 #[test]
