@@ -170,6 +170,7 @@ fn fit(text: &str, columns: usize) -> String {
 mod tests {
     use super::*;
     use crate::report::fixture;
+    use crate::text::is_hostile;
     use std::time::Duration;
     use unicode_width::UnicodeWidthStr;
 
@@ -271,7 +272,7 @@ mod tests {
                 let row = &frame.rows[0];
                 assert!(row.width() < usize::from(columns), "{columns}: {row:?}");
                 assert!(row.chars().count() <= 4 * usize::from(columns) + 2);
-                assert!(!row.chars().any(escape::is_hostile), "{row:?}");
+                assert!(!row.chars().any(is_hostile), "{row:?}");
             }
         }
     }

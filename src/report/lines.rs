@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use crate::job::Stats;
     use crate::report::fixture;
+    use crate::text::is_hostile;
 
     fn line(settled: &Settled, paint: Paint) -> String {
         let mut out = String::new();
@@ -162,7 +163,7 @@ mod tests {
         for without in [fixture::failed(), fixture::skipped()] {
             assert_eq!(connection(&without), None);
         }
-        assert!(!connection(&fixture::hostile()).unwrap().chars().any(escape::is_hostile));
+        assert!(!connection(&fixture::hostile()).unwrap().chars().any(is_hostile));
     }
 
     #[test]
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn nothing_from_outside_reaches_the_terminal_raw() {
         let text = line(&fixture::hostile(), Paint::Plain);
-        assert!(!text.chars().any(escape::is_hostile), "{text:?}");
+        assert!(!text.chars().any(is_hostile), "{text:?}");
         assert!(text.contains(r"\xff\xfe\x1b]0;x\x07\u{9b}2J\u{202e}\r\n\x00\x7f\u{85}\u{2028}"), "{text}");
     }
 }

@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::terminal::Size;
 use super::*;
+use crate::text::is_hostile;
 
 mod screen;
 
@@ -179,7 +180,7 @@ fn nothing_hostile_reaches_any_stream() {
         stage.report.note("\x1b]52;c;x\x07 \u{9b}\u{202e}\r\n\0");
         stage.report.finish(stage.start);
         for text in [stage.stdout(), stage.stderr()] {
-            assert!(!text.replace('\n', "").chars().any(escape::is_hostile), "{text:?}");
+            assert!(!text.replace('\n', "").chars().any(is_hostile), "{text:?}");
             assert!(!text.contains("S3CR3T"));
         }
     }

@@ -4,6 +4,7 @@
 //! text is harmless; what is dangerous stays percent-encoded, as it was. Nothing here touches the file system.
 
 use super::hash::Digest;
+use crate::text::is_hostile;
 
 /// Longest component of a derived path, in bytes: 255, the limit of nearly every file system, less `.part.meta`.
 pub const COMPONENT_MAX: usize = 255 - ".part.meta".len();
@@ -97,12 +98,10 @@ fn escape(text: &[u8]) -> Option<u8> {
     }
 }
 
-/// Whether a character may stand in a derived name: not one that separates directories, controls a terminal (C0, C1,
-/// DEL, line and paragraph separators) or reorders what is shown (the bidirectional controls of UAX #9).
+/// Whether a character may stand in a derived name: not one that separates directories, nor one that is hostile to who
+/// lists them.
 fn harmless(char: char) -> bool {
-    let reorders =
-        matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !(matches!(char, '/' | '\\' | '\u{2028}' | '\u{2029}') || char.is_control() || reorders)
+    !(matches!(char, '/' | '\\') || is_hostile(char))
 }
 
 /// Puts `_` before a component that would be hidden, an option or a home directory, or would not be a name at all.
