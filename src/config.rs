@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use crate::cli::{self, Args};
 use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Limits, Method, Request, Verify};
 use crate::job::Credentials;
+use crate::limits;
 use crate::report;
 use crate::schedule;
 use crate::sink;
@@ -113,6 +114,34 @@ impl Config {
             },
             kind,
         })
+    }
+
+    /// Lowers the number of transfers to what the descriptors allow; what a person is told about it.
+    pub fn fit_descriptors(&mut self) -> anyhow::Result<Vec<String>> {
+        let wanted = self.engine.jobs;
+        let open = limits::open();
+        let mut limit = limits::raise();
+        let mut notes = Vec::new();
+        if limits::reaches_high_descriptors(wanted, open) && !engine::high_descriptors_work(self.engine.fault) {
+            limit = limit.min(1024);
+            notes.push("this libcurl cannot use descriptors above 1023 (built without HAVE_POLL)".to_owned());
+        }
+        let Some(jobs) = limits::fit(wanted, limit, open) else {
+            bail!("too few descriptors: {open} of {limit} are in use (ulimit -n)");
+        };
+        // With -j auto the number was ours.
+        if jobs < wanted && matches!(self.schedule.jobs, schedule::Jobs::Fixed(_)) {
+            notes.push(format!(
+                "{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"
+            ));
+        }
+        self.engine.jobs = jobs;
+        self.schedule.jobs = match self.schedule.jobs {
+            schedule::Jobs::Fixed(_) => schedule::Jobs::Fixed(jobs),
+            schedule::Jobs::Auto { .. } => schedule::Jobs::Auto { most: jobs },
+        };
+        self.schedule.per_host = self.schedule.per_host.min(jobs);
+        Ok(notes)
     }
 }
 
@@ -271,18 +300,21 @@ fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In debug builds, so that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
+/// So that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
 /// `FETCHMANY_FAULT=select` stands for a libcurl that waits with `select()`.
+#[cfg(debug_assertions)]
 fn fault() -> Option<Fault> {
-    if !cfg!(debug_assertions) {
-        return None;
-    }
     let fault = std::env::var("FETCHMANY_FAULT").ok()?;
-    #[cfg(debug_assertions)]
     if let Some(number) = fault.strip_prefix("action:") {
         return number.parse().ok().map(Fault::Action);
     }
     (fault == "select").then_some(Fault::Select)
+}
+
+/// A release build has no faults.
+#[cfg(not(debug_assertions))]
+fn fault() -> Option<Fault> {
+    None
 }
 
 #[cfg(test)]

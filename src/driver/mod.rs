@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::config::{Config, Kind};
-use crate::engine::{self, Engine, Fault, Wake};
+use crate::engine::{self, Engine, Wake};
 use crate::exit::Exit;
 use crate::fatal::{Fatal, OrExit};
 use crate::job::{Job, Outcome, Stats};
-use crate::limits;
 use crate::report::{Active, Lost, Pauses, Progress, Report};
 use crate::schedule::{self, Schedule};
 use crate::signals::{self, Shutdown, Signals};
@@ -82,7 +81,7 @@ impl Driver {
         // First, so that whoever sees a sign of life can stop it properly.
         let signals = Signals::catch().or_exit(Exit::Local)?;
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
-        let fitted = fit_jobs(&mut config).or_exit(Exit::Local)?;
+        let fitted = config.fit_descriptors().or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
         let mut report = Report::open(config.report, source.files(), now).or_exit(Exit::Usage)?;
         let sink = Sink::open(config.sink).or_exit(Exit::Local)?;
@@ -323,33 +322,4 @@ enum End {
     Complete,
     /// Nobody reads standard output any more.
     ReaderGone,
-}
-
-/// Lowers the number of transfers to what the descriptors allow; what a person is told about it.
-fn fit_jobs(config: &mut Config) -> anyhow::Result<Vec<String>> {
-    let wanted = config.engine.jobs;
-    let open = limits::open();
-    let mut limit = limits::raise();
-    let mut notes = Vec::new();
-    let select = config.engine.fault == Some(Fault::Select);
-    if limits::reaches_high_descriptors(wanted, open) && (select || !engine::high_descriptors_work()) {
-        limit = limit.min(1024);
-        notes.push("this libcurl cannot use descriptors above 1023 (built without HAVE_POLL)".to_owned());
-    }
-    let Some(jobs) = limits::fit(wanted, limit, open) else {
-        bail!("too few descriptors: {open} of {limit} are in use (ulimit -n)");
-    };
-    // With -j auto the number was ours.
-    if jobs < wanted && matches!(config.schedule.jobs, schedule::Jobs::Fixed(_)) {
-        notes.push(format!(
-            "{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"
-        ));
-    }
-    config.engine.jobs = jobs;
-    config.schedule.jobs = match config.schedule.jobs {
-        schedule::Jobs::Fixed(_) => schedule::Jobs::Fixed(jobs),
-        schedule::Jobs::Auto { .. } => schedule::Jobs::Auto { most: jobs },
-    };
-    config.schedule.per_host = config.schedule.per_host.min(jobs);
-    Ok(notes)
 }
