@@ -275,6 +275,7 @@ mod tests {
     fn a_long_name_is_cut_before_its_extension_on_a_character_boundary_and_gets_the_hash() {
         let url = Digest::of("http://h/x");
         let hash = url.hex(8);
+        assert_eq!(COMPONENT_MAX, 245, "as the manual has it");
         let ok = "n".repeat(COMPONENT_MAX);
         assert_eq!(finished(ok.clone(), &url), ok);
         for name in [format!("{}.html", "n".repeat(251)), "ü".repeat(300), format!("a.{}", "e".repeat(300))] {
