@@ -43,7 +43,7 @@ complete-fish\t'Completions for fish'"
 complete -c fetchmany -l tree -d 'Files in directories as on the server, the same as -o \'{host}/{path}\''
 complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'
 complete -c fetchmany -l no-remote-time -d 'Do not set files\' times to the server\'s Last-Modified'
-complete -c fetchmany -l fail-early -d 'Stop at the first failure'
+complete -c fetchmany -l fail-early -d 'Stop at the first failure, the same as --max-failures 0'
 complete -c fetchmany -s k -l insecure -d 'Do not verify certificates'
 complete -c fetchmany -l http1.1 -d 'HTTP/1.1 only'
 complete -c fetchmany -l http2 -d 'HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it'

@@ -137,7 +137,7 @@ pub struct Args {
     #[arg(long, value_name = "N|N%", value_parser = values::failures, conflicts_with = "fail_early", help_heading = "Trying")]
     pub max_failures: Option<Failures>,
 
-    /// Stop at the first failure
+    /// Stop at the first failure, the same as --max-failures 0
     #[arg(long, help_heading = "Trying")]
     pub fail_early: bool,
 
