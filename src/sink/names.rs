@@ -21,6 +21,9 @@ const EXTENSION_MAX: usize = 32;
 /// Hex digits of the hash in `stem-HASH.ext`.
 const HASH_DIGITS: usize = 8;
 
+/// Bytes at the beginning of a component that stay when it is cut ([`suffixed`], with the shortest hash).
+pub const NEVER_CUT: usize = COMPONENT_MAX - EXTENSION_MAX - 1 - HASH_DIGITS;
+
 /// The file name of `url`, a serialised absolute URL without fragment: the last segment of its path, made safe.
 /// Not cut to length yet.
 pub fn name(url: &str) -> String {
