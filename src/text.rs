@@ -18,6 +18,16 @@ pub fn without_credentials(url: &str) -> String {
     }
 }
 
+/// A sentence that may quote a URL, be it a bad one, without its credentials. A password may have any character, so
+/// everything goes from where the first could begin to the last `@`: rather too much than too little.
+pub fn without_quoted_credentials(text: &str) -> String {
+    let start = text.find("://").map(|colon| colon + 3).or_else(|| text.find('\'').map(|quote| quote + 1));
+    match start.zip(text.rfind('@')) {
+        Some((start, at)) if at >= start => [&text[..start], &text[at + 1..]].concat(),
+        _ => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +49,20 @@ mod tests {
             ('\u{206a}', char::MAX, false),
         ] {
             assert!((from..=to).all(|c| is_hostile(c) == hostile), "{from:?} to {to:?}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_that_quotes_a_url_keeps_no_credentials() {
+        for (text, shown) in [
+            ("", ""),
+            ("nothing to hide, a@b", "nothing to hide, a@b"),
+            ("a@b at http://h/", "a@b at http://h/"),
+            ("Unsupported proxy scheme for 'odd://u:p@h:1'", "Unsupported proxy scheme for 'odd://h:1'"),
+            ("Unsupported proxy syntax in 'u:p@h:x': Bad", "Unsupported proxy syntax in 'h:x': Bad"),
+            ("in 'odd://u:p q'r://s@t@h:1': Bad", "in 'odd://h:1': Bad"),
+        ] {
+            assert_eq!(without_quoted_credentials(text), shown, "{text}");
         }
     }
 
