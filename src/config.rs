@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::cli::{self, Args};
 use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Limits, Method, Request, Verify};
 use crate::job::Credentials;
+use crate::limits;
 use crate::report;
 use crate::schedule;
 use crate::sink;
@@ -23,6 +25,8 @@ const DEFAULT_JOBS: usize = 50;
 const DEFAULT_PER_HOST: usize = 8;
 /// Where `-j auto` stops at the latest.
 const MOST_AUTO_JOBS: usize = 10_000;
+/// `--connect-timeout 0`, as in curl.
+const CURLS_CONNECT_TIMEOUT: Duration = Duration::from_secs(300);
 /// How far the list is read ahead at most: behind 10,000 lines of one slow host the next host is still seen.
 const WINDOW: schedule::Window = schedule::Window { jobs: 16_384, bytes: 16 << 20 };
 
@@ -75,7 +79,7 @@ impl Config {
                     cli::IfExists::Fail => sink::IfExists::Fail,
                 },
                 remote_time: !args.no_remote_time,
-                max_filesize: args.max_filesize,
+                max_filesize: args.max_filesize.filter(|size| *size > 0),
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
             },
             schedule: schedule(&args),
@@ -100,13 +104,44 @@ impl Config {
                 verbose: args.verbose,
             },
             engine: engine::Options {
-                deadlines: Deadlines { stall: args.stall_timeout, total: args.max_time },
+                deadlines: Deadlines {
+                    stall: unless_zero(args.stall_timeout).unwrap_or(Duration::MAX),
+                    total: args.max_time.and_then(unless_zero),
+                },
                 jobs: transfers(&args),
                 fault: fault(),
                 request: request(args)?,
             },
             kind,
         })
+    }
+
+    /// Lowers the number of transfers to what the descriptors allow; what a person is told about it.
+    pub fn fit_descriptors(&mut self) -> anyhow::Result<Vec<String>> {
+        let wanted = self.engine.jobs;
+        let open = limits::open();
+        let mut limit = limits::raise();
+        let mut notes = Vec::new();
+        if limits::reaches_high_descriptors(wanted, open) && !engine::high_descriptors_work(self.engine.fault) {
+            limit = limit.min(1024);
+            notes.push("this libcurl cannot use descriptors above 1023 (built without HAVE_POLL)".to_owned());
+        }
+        let Some(jobs) = limits::fit(wanted, limit, open) else {
+            bail!("too few descriptors: {open} of {limit} are in use (ulimit -n)");
+        };
+        // With -j auto the number was ours.
+        if jobs < wanted && matches!(self.schedule.jobs, schedule::Jobs::Fixed(_)) {
+            notes.push(format!(
+                "{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"
+            ));
+        }
+        self.engine.jobs = jobs;
+        self.schedule.jobs = match self.schedule.jobs {
+            schedule::Jobs::Fixed(_) => schedule::Jobs::Fixed(jobs),
+            schedule::Jobs::Auto { .. } => schedule::Jobs::Auto { most: jobs },
+        };
+        self.schedule.per_host = self.schedule.per_host.min(jobs);
+        Ok(notes)
     }
 }
 
@@ -134,6 +169,11 @@ fn input(given: &OsString) -> source::Input {
     }
 }
 
+/// curl's zero: as if the option had not been given.
+fn unless_zero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
 /// Transfers that are wanted at once, or at most.
 fn transfers(args: &Args) -> usize {
     match args.jobs {
@@ -157,8 +197,8 @@ fn schedule(args: &Args) -> schedule::Options {
         rate_per_host: args.rate_per_host.map(schedule::Rate::every),
         retry: schedule::Retry {
             retries: args.retry,
-            delay: args.retry_delay,
-            max_time: args.retry_max_time,
+            delay: args.retry_delay.and_then(unless_zero),
+            max_time: unless_zero(args.retry_max_time).unwrap_or(Duration::MAX),
             retry_after_max: args.retry_after_max,
         },
         window: if args.fifo.is_some() { DAEMON_WINDOW } else { WINDOW },
@@ -207,7 +247,7 @@ fn request(mut args: Args) -> anyhow::Result<Request> {
         }
     }
     if let Some(cacert) = &args.cacert {
-        std::fs::File::open(cacert).with_context(|| format!("open the authorities {}", cacert.display()))?;
+        check_authorities(cacert).with_context(|| format!("read the authorities {}", cacert.display()))?;
     }
     Ok(Request {
         headers: args.headers,
@@ -233,9 +273,23 @@ fn request(mut args: Args) -> anyhow::Result<Request> {
         coding: if args.compressed { Coding::Decoded } else { Coding::AsSent },
         method: if args.head { Method::Head } else { Method::Get },
         max_redirs: args.max_redirs,
-        connect_timeout: args.connect_timeout,
+        connect_timeout: unless_zero(args.connect_timeout).unwrap_or(CURLS_CONNECT_TIMEOUT),
         pace: Limits { total: args.limit_rate, per_host: args.limit_rate_per_host },
     })
+}
+
+/// libcurl reads the file whenever it needs it, and says so late and once for every transfer if it cannot.
+fn check_authorities(path: &Path) -> anyhow::Result<()> {
+    // A pipe would be empty when libcurl comes; to open one may take for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        bail!("not a regular file");
+    }
+    let is_certificate =
+        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"CERTIFICATE-----");
+    if !std::fs::read(path)?.split(|byte| *byte == b'\n').any(is_certificate) {
+        bail!("there is no certificate in it (PEM)");
+    }
+    Ok(())
 }
 
 /// libcurl sends option text as it is: a line break would begin a header of its own.
@@ -246,18 +300,21 @@ fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In debug builds, so that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
+/// So that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
 /// `FETCHMANY_FAULT=select` stands for a libcurl that waits with `select()`.
+#[cfg(debug_assertions)]
 fn fault() -> Option<Fault> {
-    if !cfg!(debug_assertions) {
-        return None;
-    }
     let fault = std::env::var("FETCHMANY_FAULT").ok()?;
-    #[cfg(debug_assertions)]
     if let Some(number) = fault.strip_prefix("action:") {
         return number.parse().ok().map(Fault::Action);
     }
     (fault == "select").then_some(Fault::Select)
+}
+
+/// A release build has no faults.
+#[cfg(not(debug_assertions))]
+fn fault() -> Option<Fault> {
+    None
 }
 
 #[cfg(test)]
@@ -282,6 +339,18 @@ mod tests {
             };
             assert_eq!(found, kind, "{given}");
         }
+    }
+
+    #[test]
+    fn zeros_stand_for_no_limit() {
+        let deadlines = ["-m0", "--stall-timeout=0", "--connect-timeout=0"];
+        let others = ["--retry-delay=0", "--retry-max-time=0", "--max-filesize=0", "http://h/"];
+        let config = Config::new(cli::typed(&[&deadlines[..], &others].concat())).unwrap();
+        let (deadlines, retry) = (config.engine.deadlines, config.schedule.retry);
+        assert_eq!((deadlines.total, deadlines.stall), (None, Duration::MAX));
+        assert_eq!((retry.delay, retry.max_time), (None, Duration::MAX));
+        assert_eq!(config.engine.request.connect_timeout, CURLS_CONNECT_TIMEOUT);
+        assert_eq!(config.sink.max_filesize, None);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Tries {
     pub first: Option<Instant>,
     /// When its last attempt was released.
     pub released: Option<Instant>,
+    /// When its last attempt ended; `None` before the first one did.
+    pub ended: Option<Instant>,
     /// Of [`Job::num_retries`], those that cost no attempt.
     pub free: u32,
     /// Of those, the ones its host asked for: 429, or 503 with Retry-After.

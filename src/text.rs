@@ -1,5 +1,12 @@
 //! Rules about text that several rooms print.
 
+/// Whether `c` must not reach a terminal, a log or a file's name as it is: it would control the terminal (C0, C1, DEL),
+/// break the line (the line and paragraph separators) or reorder what is shown (the bidirectional controls of UAX #9).
+pub fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A URL that was parsed once, without `user:password@`. Its authority begins after `://` and ends before the next `/`, `?`
 /// or `#` (RFC 3986, 3.2).
 pub fn without_credentials(url: &str) -> String {
@@ -11,9 +18,53 @@ pub fn without_credentials(url: &str) -> String {
     }
 }
 
+/// A sentence that may quote a URL, be it a bad one, without its credentials. A password may have any character, so
+/// everything goes from where the first could begin to the last `@`: rather too much than too little.
+pub fn without_quoted_credentials(text: &str) -> String {
+    let start = text.find("://").map(|colon| colon + 3).or_else(|| text.find('\'').map(|quote| quote + 1));
+    match start.zip(text.rfind('@')) {
+        Some((start, at)) if at >= start => [&text[..start], &text[at + 1..]].concat(),
+        _ => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_commands_a_terminal_or_reorders_a_line_is_hostile_and_no_letter_is() {
+        for (from, to, hostile) in [
+            ('\0', '\u{1f}', true),
+            (' ', '~', false),
+            ('\u{7f}', '\u{9f}', true),
+            ('\u{a0}', '\u{61b}', false),
+            ('\u{61c}', '\u{61c}', true),
+            ('\u{61d}', '\u{200d}', false),
+            ('\u{200e}', '\u{200f}', true),
+            ('\u{2010}', '\u{2027}', false),
+            ('\u{2028}', '\u{202e}', true),
+            ('\u{202f}', '\u{2065}', false),
+            ('\u{2066}', '\u{2069}', true),
+            ('\u{206a}', char::MAX, false),
+        ] {
+            assert!((from..=to).all(|c| is_hostile(c) == hostile), "{from:?} to {to:?}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_that_quotes_a_url_keeps_no_credentials() {
+        for (text, shown) in [
+            ("", ""),
+            ("nothing to hide, a@b", "nothing to hide, a@b"),
+            ("a@b at http://h/", "a@b at http://h/"),
+            ("Unsupported proxy scheme for 'odd://u:p@h:1'", "Unsupported proxy scheme for 'odd://h:1'"),
+            ("Unsupported proxy syntax in 'u:p@h:x': Bad", "Unsupported proxy syntax in 'h:x': Bad"),
+            ("in 'odd://u:p q'r://s@t@h:1': Bad", "in 'odd://h:1': Bad"),
+        ] {
+            assert_eq!(without_quoted_credentials(text), shown, "{text}");
+        }
+    }
 
     #[test]
     fn an_accepted_url_is_shown_as_typed_without_its_credentials() {

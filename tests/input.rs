@@ -243,6 +243,24 @@ fn an_input_that_cannot_be_read_ends_the_run_before_it_begins() {
 }
 
 #[test]
+fn who_forgot_the_scheme_of_a_url_is_told() {
+    for (input, hinted) in [
+        ("example.com/x", true),
+        ("example.com", true),
+        ("127.0.0.1:8080/a", true),
+        ("missing.txt", false),
+        ("lists/missing", false),
+        ("./example.com", false),
+        ("missing", false),
+        ("user:S3CR3T@example.com/x", false),
+    ] {
+        let run = Fetch::recorded().arg(input).run();
+        run.assert_exit(2).assert_stderr_has(input).check_invariants(0);
+        assert_eq!(run.stderr_text().contains(&format!("write https://{input}")), hinted, "{run}");
+    }
+}
+
+#[test]
 fn a_named_pipe_and_a_process_substitution_are_read_to_their_end() {
     let server = echo();
     let script = format!(

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 #[rustfmt::skip]
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("main",     &["cli", "config", "driver", "engine", "exit", "fatal", "generate", "job", "outlet", "report", "signals"]),
-    ("driver",   &["config", "engine", "exit", "fatal", "job", "journal", "limits", "outlet", "report", "schedule", "signals", "sink", "source"]),
-    ("config",   &["cli", "engine", "exit", "job", "journal", "report", "schedule", "sink", "source"]),
+    ("driver",   &["config", "engine", "exit", "fatal", "job", "journal", "outlet", "report", "schedule", "signals", "sink", "source"]),
+    ("config",   &["cli", "engine", "exit", "job", "journal", "limits", "report", "schedule", "sink", "source"]),
     ("fatal",    &["exit"]),
     ("generate", &["cli"]),
     ("engine",   &["job", "sink", "text"]),
-    ("sink",     &["job", "outlet"]),
-    ("report",   &["job", "outlet"]),
+    ("sink",     &["job", "outlet", "text"]),
+    ("report",   &["job", "outlet", "text"]),
     ("source",   &["job", "text"]),
     ("schedule", &["job"]),
     ("journal",  &["job"]),

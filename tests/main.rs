@@ -24,6 +24,7 @@ mod redirects;
 mod requests;
 mod results;
 mod retries;
+mod secrets;
 mod servers;
 mod signals;
 mod sinks;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server};
+use crate::harness::command::Stdin;
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream};
 
 /// Every path answers with itself.
 fn echo() -> Server {
@@ -229,6 +230,31 @@ fn a_hash_in_a_template_tells_urls_apart() {
     run.assert_exit(0).check_invariants(2);
     let names = names_of(&run);
     assert!(names[0] != names[1] && names.iter().all(|name| name.chars().all(|c| c.is_ascii_hexdigit())), "{run}");
+}
+
+#[test]
+fn with_a_hash_in_the_template_a_line_that_comes_again_is_a_duplicate_while_it_is_fetched() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| match (seen.path.as_str(), seen.earlier) {
+        ("/gone", 0) => Reply::status(404),
+        (path, 0) if path == "/held" => Reply::ok(path.to_owned()).held_by(&held),
+        (path, _) => Reply::ok(path.to_owned()),
+    });
+    let fetch = Fetch::recorded().args(["-o", "{hash}", "-"]).stdin(Stdin::Open);
+    let mut running = fetch.start();
+    let line = |path: &str| server.url(path) + "\n";
+    running.write_stdin(line("/gone") + &line("/held") + &line("/held"));
+    running.wait_for_lines(Stream::Out, 2);
+    gate.open();
+    running.wait_for_lines(Stream::Out, 3);
+    running.write_stdin(line("/held") + &line("/gone"));
+    let run = running.finish();
+    run.assert_exit(1).check_invariants(5);
+    assert_eq!(run.results(), ["failed", "ok", "skipped", "skipped", "ok"], "{run}");
+    let why = |index: usize| run.records()[index]["errormsg"].as_str().unwrap_or_default().to_owned();
+    assert!(why(2).contains("duplicate") && why(3).contains("exists"), "{run}");
+    assert_eq!((server.count("/held"), server.count("/gone")), (1, 2), "{run}");
 }
 
 #[test]

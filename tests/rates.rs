@@ -83,7 +83,7 @@ fn starts_keep_to_the_rate_of_all_hosts_together_retries_included() {
     let servers = [Server::http(answer), Server::http_at(OTHER, answer)];
     let mut list = urls(&servers[0], "", 40);
     list.extend(urls(&servers[1], "", 40));
-    let args = ["--rate", "20/s", "--retry-delay", "0", "--tree"];
+    let args = ["--rate", "20/s", "--retry-delay", "0.001", "--tree"];
     let run = Fetch::recorded().args(args).urls(&list).run();
     run.assert_exit(0).check_invariants(80);
     let all: Vec<Instant> = servers.iter().flat_map(starts).collect();

@@ -1,5 +1,7 @@
 //! What is sent, and where redirects and proxies lead.
 
+use std::time::Duration;
+
 use crate::harness::raw::BlackHole;
 use crate::harness::reply::base64;
 use crate::harness::{Fetch, Finished, Place, Raw, Reply, Seen, Server, Step};
@@ -136,10 +138,22 @@ fn head_requests_fetch_nothing() {
 
 #[test]
 fn authentication_that_is_refused_is_not_tried_again_and_again() {
-    let server = Server::http(|_| Reply::unauthorized());
-    let run = fetch_one(&["-u", "user:S3CR3T-1"], &server.url("/a"));
-    run.assert_exit(1).assert_failed_with("http", 22);
-    assert!(server.seen().len() <= 3, "{run}");
+    let stale = "Digest realm=\"test\", nonce=\"abc\", stale=true, qop=\"auth\"";
+    for (status, header, challenge) in [
+        (401, "www-authenticate", "Basic realm=\"test\""),
+        (401, "www-authenticate", stale),
+        (401, "www-authenticate", "Negotiate"),
+        (407, "proxy-authenticate", "Basic realm=\"test\""),
+        (407, "proxy-authenticate", stale),
+    ] {
+        let server = Server::http(move |_| Reply::status(status).header(header, challenge).body("who are you?"));
+        for args in [&[][..], &["-u", "user:S3CR3T-1"]] {
+            let before = server.seen().len();
+            let run = Fetch::recorded().args(args).arg(server.url("/a")).run();
+            run.assert_exit(1).assert_failed_with("http", 22).check_invariants(1);
+            assert_eq!(server.seen().len() - before, 1, "{status} {challenge}\n{run}");
+        }
+    }
 }
 
 #[test]
@@ -212,16 +226,31 @@ fn proxies_of_the_environment_are_the_ones_that_curl_uses() {
 #[test]
 fn a_proxy_that_refuses_is_a_failure_and_the_server_is_not_asked() {
     let target = echo();
-    for answer in
-        ["HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "hello", ""]
-    {
-        let proxy = Raw::always(Step::answer(answer));
-        for url in [target.url("/a"), target.url("/a").replace("http:", "https:")] {
+    let status = |status: &str| Step::answer(format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n"));
+    let html = "<html>please log in</html>".repeat(100);
+    let many = format!("HTTP/1.1 403 No\r\n{}\r\n", "X-Header: y\r\n".repeat(10_000));
+    // What the proxy does; the class of a failure to be asked for a page, and for a tunnel.
+    for (name, steps, page, tunnel) in [
+        ("403", status("403"), "http", "connect"),
+        ("407", status("407"), "http", "connect"),
+        ("502", status("502"), "http", "connect"),
+        ("no HTTP", Step::answer("hello"), "protocol", "protocol"),
+        ("ends after the request", Step::answer(""), "protocol", "protocol"),
+        ("ends at once", vec![], "protocol", "protocol"),
+        ("HTML", Step::answer(format!("HTTP/1.1 511 Log in\r\nContent-Length: 2600\r\n\r\n{html}")), "http", "connect"),
+        ("HTML through the tunnel", Step::answer(format!("HTTP/1.1 200 OK\r\n\r\n{html}")), "", "tls"),
+        ("10,000 headers", Step::answer(many), "protocol", "protocol"),
+    ] {
+        let proxy = Raw::always(steps);
+        for (url, class) in [(target.url("/a"), page), (target.url("/a").replace("http:", "https:"), tunnel)] {
             let run = fetch_one(&["-x", &proxy.url("")], &url);
-            run.assert_exit(1);
+            if !class.is_empty() {
+                assert_eq!(run.record()["error_class"], class, "{name}\n{run}");
+                run.assert_exit(1);
+            }
         }
     }
-    assert!(target.seen().is_empty());
+    assert_eq!(target.counts(|counts| counts.connections), 0, "the target was contacted directly");
 }
 
 #[test]
@@ -313,6 +342,8 @@ fn option_values_that_mean_nothing_are_refused() {
         ["-j", "many"],
         ["--retry", "x"],
         ["-m", "-1"],
+        ["-m", "0.0001"],
+        ["--max-redirs", "-2"],
         ["--connect-timeout", "soon"],
         ["--max-filesize", "10Q"],
         ["--if-exists", "maybe"],
@@ -325,6 +356,30 @@ fn option_values_that_mean_nothing_are_refused() {
         let run = Fetch::new().args(args).arg("http://127.0.0.1:9/").run();
         run.assert_exit(2).check_invariants(0);
         assert!(!run.stderr.is_empty() && run.stdout.is_empty(), "{run}");
+    }
+}
+
+#[test]
+fn zeros_mean_what_they_mean_to_curl() {
+    let server = Server::http(|seen: &Seen| match (seen.path.as_str(), seen.earlier) {
+        ("/again" | "/again-later", 0) => Reply::status(500),
+        ("/far", hops) if hops < 30 => Reply::redirect(302, "/far"),
+        (path, _) => Reply::ok(path.to_owned()).after(Duration::from_millis(300)),
+    });
+    for (option, path) in [
+        ("-m0", "/a"),
+        ("--stall-timeout=0", "/a"),
+        ("--connect-timeout=0", "/a"),
+        ("--max-filesize=0", "/a"),
+        ("--retry-max-time=0", "/again"),
+        ("--retry-delay=0", "/again-later"),
+        ("--max-redirs=-1", "/far"),
+    ] {
+        let run = Fetch::recorded().args([option, &server.url(path)]).run();
+        run.assert_exit(0).check_invariants(1);
+    }
+    for (path, count) in [("/again", 2), ("/again-later", 2), ("/far", 31)] {
+        assert_eq!(server.count(path), count, "{path}");
     }
 }
 

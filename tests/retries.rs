@@ -191,6 +191,10 @@ fn a_run_stops_after_as_many_failures_as_it_was_told() {
         if expected < 300 {
             run.assert_stderr_has("stopping");
         }
+        if expected == 1 {
+            // Two names of one thing, as the help says.
+            run.assert_stderr_has("one failed (--fail-early)");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, until};
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, until};
 
 /// Every path answers with itself.
 fn echo() -> Server {
@@ -269,6 +269,33 @@ fn files_have_the_mode_that_the_umask_leaves() {
         run.assert_exit(0);
         let found = run.place().path("out/a").metadata().expect("it is there").permissions().mode();
         assert_eq!(found & 0o777, mode, "umask {umask}\n{run}");
+    }
+}
+
+#[test]
+fn a_partial_file_is_no_more_open_than_the_whole_one_and_lists_of_failures_are_private() {
+    for (umask, mode) in [("000", 0o666), ("077", 0o600)] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+            "/held" => Reply::ok("x".repeat(1 << 20)).then_wait(&held).body("the end"),
+            _ => Reply::status(404),
+        });
+        let script = format!(r#"umask {umask}; exec "$@""#);
+        let urls = [server.url("/held"), server.url("/missing")];
+        let running = Fetch::recorded().args(["--failed", "failed"]).under_bash(&script).urls(&urls).start();
+        let modes = |names: &[&str]| -> Vec<u32> {
+            let mode =
+                |name: &&str| running.place().path(name).metadata().map_or(0, |found| found.permissions().mode());
+            names.iter().map(|name| mode(name) & 0o777).collect()
+        };
+        until("the partial file", || running.place().exists("out/held.part"));
+        let partial = modes(&["out/held.part"])[0];
+        assert_eq!(partial & !mode, 0, "umask {umask}: the partial file has {partial:o}");
+        gate.open();
+        running.wait_for_lines(Stream::Out, 2);
+        assert_eq!(modes(&["out/held", "failed"]), [mode, 0o600], "umask {umask}");
+        running.finish().assert_exit(1);
     }
 }
 

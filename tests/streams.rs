@@ -4,6 +4,7 @@ use std::fs::File;
 use std::process::Stdio;
 
 use crate::harness::command::Stdin;
+use crate::harness::raw::refusing_url;
 use crate::harness::{Fetch, Gate, Place, Reply, Seen, Server, until};
 
 #[test]
@@ -63,4 +64,36 @@ fn a_flood_of_failures_is_some_lines_and_a_number() {
     assert_eq!(shown + hidden, 1000, "every failure is accounted for\n{run}");
     assert_eq!(run.place().read_text("failed").lines().count(), 1000, "{run}");
     assert_eq!(run.place().read("out/good"), b"/good");
+}
+
+#[test]
+fn verbose_tells_of_retries_and_connections_and_nothing_else_does() {
+    let server = Server::http(|seen: &Seen| match (seen.path.as_str(), seen.earlier) {
+        ("/a", 0) => Reply::status(500),
+        (path, _) => Reply::ok(path.to_owned()),
+    });
+    let (a, b) = (server.url("/a"), server.url("/b"));
+    let fetch = |args: &[&str]| {
+        let run = Fetch::new().args(["--discard", "--retry-delay", "0.01", "-j", "1"]).args(args).args([&a, &b]).run();
+        run.assert_exit(0);
+        assert_eq!(run.stdout_text().lines().count(), 2, "one result each\n{run}");
+        run
+    };
+    let run = fetch(&["-v"]);
+    run.assert_stderr_has(&format!("{a}: http: the server answered 500; will be tried again"));
+    run.assert_stderr_has(&format!("{a}: retry 1 after 0.0"));
+    for url in [&a, &b] {
+        run.assert_stderr_has(&format!("{url}: 127.0.0.1 port {}, HTTP/1.1, connection used again, ", server.port()));
+    }
+    let quieter = fetch(&[]);
+    assert_eq!(quieter.stderr_text().lines().count(), 1, "the summary\n{quieter}");
+    let refused = Fetch::new().args(["-v", "--discard", "--retry-delay", "0.01", &refusing_url()]).run();
+    refused.assert_exit(1).assert_stderr_has(": connect: ").assert_stderr_has(": retry 1 after ");
+}
+
+#[test]
+fn the_help_of_quiet_says_how_many_failures_are_shown() {
+    let help = Fetch::new().arg("--help").run();
+    let text = help.stdout_text().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("no more than 20 are shown in a second and the others are counted"), "{help}");
 }

@@ -2,8 +2,9 @@
 
 use std::process::Stdio;
 
+use crate::harness::authority::Alpn;
 use crate::harness::pty::{Output, Size};
-use crate::harness::{Fetch, Gate, Reply, Seen, Server, until};
+use crate::harness::{Authority, Fetch, Gate, Raw, Reply, Seen, Server, Step, until};
 
 const USUAL: Size = Size { rows: 24, columns: 80 };
 
@@ -157,6 +158,49 @@ fn names_from_outside_do_not_command_the_terminal() {
 }
 
 #[test]
+fn answers_and_certificates_do_not_command_the_terminal() {
+    let evil = "\u{1b}]52;c;b3duZWQ=\u{7}\u{1b}]8;;http://evil/\u{1b}\\\u{1b}[2J\u{9b}2J\u{202e}\u{7f}";
+    let head = format!("{evil}\r\nContent-Type: {evil}\r\nContent-Disposition: attachment; filename=\"{evil}\"");
+    let missing = Raw::always(Step::answer(format!("HTTP/1.1 404 {head}\r\nContent-Length: 4\r\n\r\n\u{1b}[2J")));
+    let away =
+        Raw::always(Step::answer(format!("HTTP/1.1 302 x\r\nLocation: odd://{evil}/\r\nContent-Length: 0\r\n\r\n")));
+    let certificate = Authority::new().issue(&["elsewhere.test"], |params| {
+        params.distinguished_name.push(rcgen::DnType::CommonName, evil);
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, evil);
+    });
+    let tls = Server::tls(&certificate, Alpn::Http11, |_| Reply::ok("x"));
+    let combining = format!("{}{}", missing.url("/e"), "\u{301}".repeat(5_000));
+    let lines = [missing.url("/a"), away.url("/b"), tls.url("/c"), combining, format!("http://{evil}.test/")];
+    for args in [&["-v"][..], &["-k", "--json", "-v"]] {
+        let fetch = Fetch::new().args(["--retry", "0", "-d", "out"]).args(args).env("EVIL", evil).urls(&lines);
+        let mut terminal = fetch.env("http_proxy", "").on_terminal(USUAL);
+        let status = terminal.finish();
+        assert_eq!(status.code(), Some(1), "{}", terminal.describe(status));
+        let raw = terminal.raw();
+        let text = String::from_utf8_lossy(&raw);
+        let commands = ["\u{1b}]", "\u{1b}[2J", "\u{1b}\\", "\u{9b}", "\u{202e}", "\u{7}", "\u{7f}"];
+        let found = commands.iter().find(|command| text.contains(**command));
+        assert_eq!(found, None, "{}", terminal.describe(status));
+    }
+}
+
+#[test]
+fn a_window_that_never_keeps_its_size_does_no_harm() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(USUAL);
+    terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
+    for number in 0..1000 {
+        terminal.resize(Size { rows: 2 + number % 40, columns: 10 + number % 190 });
+    }
+    terminal.resize(USUAL);
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success(), "{}", terminal.describe(status));
+    assert_eq!(terminal.place().names("out").len(), 3);
+}
+
+#[test]
 fn ctrl_c_typed_again_and_again_ends_it_and_leaves_the_terminal_usable() {
     let gate = Gate::new();
     let server = halves(&gate);
@@ -174,6 +218,28 @@ fn ctrl_c_typed_again_and_again_ends_it_and_leaves_the_terminal_usable() {
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     assert_eq!(signal, Some(2), "{}", terminal.describe(status));
     assert!(!terminal.cursor_is_hidden(), "{}", terminal.describe(status));
+}
+
+#[test]
+fn ctrl_c_leaves_no_line_of_the_bars_behind() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    // Rows as wide as they get: what the terminal echoes behind one of them wraps.
+    let long = "x".repeat(100);
+    let urls: Vec<String> = (0..4).map(|number| server.url(&format!("/file-{number}-{long}"))).collect();
+    let mut terminal = Fetch::new().args(["-j", "3", "-d", "out"]).urls(&urls).on_terminal(USUAL);
+    terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
+    terminal.press("\u{3}");
+    let screen = terminal.wait_for_screen("the drain", |screen| screen.contains("stopping: 3 running  "));
+    let total = screen.lines().find(|line| line.starts_with("stopping: 3 running  ")).unwrap_or_default();
+    assert!(!total.contains("ETA") && !total.contains('%'), "of a list that is not read to its end\n{screen}");
+    gate.open();
+    let status = terminal.finish();
+    let told = terminal.describe(status);
+    let screen = terminal.screen();
+    let bars = screen.lines().filter(|line| line.contains("..") || line.contains(" running  ")).count();
+    assert_eq!(bars, 0, "{told}");
+    assert_eq!(screen.matches("file-").count(), 2 * 3 + 1, "name and URL of the three, URL of the fourth\n{told}");
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn certificates_that_prove_nothing_are_refused_and_not_tried_again() {
     let expired: Edit = |params| params.not_after = date_time_ymd(2020, 1, 1);
     let not_yet: Edit = |params| params.not_before = date_time_ymd(2400, 1, 1);
     let client_only: Edit = |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let code_only: Edit = |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
     for (name, names, edit, host) in [
         ("expired", &["localhost"][..], expired, "localhost"),
         ("not yet valid", &["localhost"], not_yet, "localhost"),
@@ -69,6 +70,7 @@ fn certificates_that_prove_nothing_are_refused_and_not_tried_again() {
         ("an address that is not named", &["localhost"], unchanged, "127.0.0.1"),
         ("a partial wildcard", &["local*"], unchanged, "localhost"),
         ("for clients alone", &["localhost"], client_only, "localhost"),
+        ("for code alone", &["localhost"], code_only, "localhost"),
     ] {
         is_refused(name, &authority, &authority.issue(names, edit), host);
     }

@@ -1,14 +1,17 @@
 //! What is behind the lock: old protocols, ciphers that hide nothing, authorities that cannot be read, certificates
 //! of absurd sizes.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::Mode;
 use tempfile::TempDir;
 
 use crate::harness::authority::Alpn;
 use crate::harness::raw::refusing_url;
-use crate::harness::{Authority, Fetch, Finished, Identity, Reply, Seen, Server};
+use crate::harness::{Authority, Fetch, Finished, Identity, Place, Reply, Seen, Server};
 
 /// `openssl s_server` on a port of its own; killed when dropped.
 struct Openssl {
@@ -143,23 +146,43 @@ fn a_long_chain_is_fine_and_one_without_end_is_a_failure() {
 }
 
 #[test]
-fn a_file_of_authorities_with_nothing_in_it_fails_every_transfer_and_is_named() {
+fn authorities_that_cannot_be_read_are_named_before_anything_is_sent() {
+    let authority = Authority::new();
+    let server = Server::tls(&authority.identity(), Alpn::Http2, |seen: &Seen| Reply::ok(seen.path.clone()));
+    let place = Place::new();
+    place.write("empty.pem", "");
+    place.write("garbage.pem", b"not a certificate\n\0\xff");
+    place.write("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    place.write("directory/file", "");
+    place.write("unreadable.pem", "");
+    std::fs::set_permissions(place.path("unreadable.pem"), Permissions::from_mode(0o000)).expect("chmod");
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.path("pipe"), Mode::RUSR).expect("make a pipe");
+    for name in
+        ["missing.pem", "empty.pem", "garbage.pem", "key.pem", "directory", "unreadable.pem", "pipe", "/dev/null"]
+    {
+        let fetch = || place.fetch().args(["--json", "-d", "out"]).arg(server.url("/a"));
+        for fetch in [fetch().args(["--cacert", name]), fetch().env("SSL_CERT_FILE", name)] {
+            let run = fetch.run();
+            run.assert_exit(2).assert_stderr_has(&format!("authorities {name}: ")).check_invariants(0);
+        }
+    }
+    assert_eq!(server.counts(|counts| counts.connections), 0);
+}
+
+#[test]
+fn a_file_of_broken_certificates_fails_every_transfer_and_is_named() {
     let authority = Authority::new();
     let server = Server::tls(&authority.identity(), Alpn::Http2, |seen: &Seen| Reply::ok(seen.path.clone()));
     let plain = Server::http(|seen: &Seen| Reply::ok(seen.path.clone()));
-    for content in ["", "not a certificate\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        for by_environment in [false, true] {
-            let fetch = Fetch::recorded().urls(&[server.url("/a"), server.url("/b"), plain.url("/plain")]);
-            let path = fetch.place().write("authorities.pem", content);
-            let fetch = if by_environment { fetch.env("SSL_CERT_FILE", path) } else { fetch.arg("--cacert").arg(path) };
-            let run = fetch.run();
-            run.assert_exit(1);
-            assert_eq!(run.results(), ["failed", "failed", "ok"], "{run}");
-            for record in &run.records()[..2] {
-                assert_eq!((&record["error_class"], &record["num_retries"]), (&"tls".into(), &0.into()), "{run}");
-                assert!(record["errormsg"].as_str().is_some_and(|text| text.contains("authorities.pem")), "{run}");
-            }
-        }
+    let fetch = Fetch::recorded().urls(&[server.url("/a"), server.url("/b"), plain.url("/plain")]);
+    let content = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let path = fetch.place().write("authorities.pem", content);
+    let run = fetch.arg("--cacert").arg(path).run();
+    run.assert_exit(1);
+    assert_eq!(run.results(), ["failed", "failed", "ok"], "{run}");
+    for record in &run.records()[..2] {
+        assert_eq!((&record["error_class"], &record["num_retries"]), (&"tls".into(), &0.into()), "{run}");
+        assert!(record["errormsg"].as_str().is_some_and(|text| text.contains("authorities.pem")), "{run}");
     }
     assert!(server.seen().is_empty());
 }

@@ -71,7 +71,7 @@ pub struct Args {
     #[arg(long, help_heading = "Output")]
     pub no_remote_time: bool,
 
-    /// Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024)
+    /// Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024); 0 for no limit
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Output")]
     pub max_filesize: Option<u64>,
 
@@ -109,11 +109,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "4", help_heading = "Trying")]
     pub retry: u32,
 
-    /// Fixed delay between attempts; without it one second, doubled each time, with jitter
+    /// Fixed delay between attempts; without it, or with 0, one second, doubled each time, with jitter
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = "Trying")]
     pub retry_delay: Option<Duration>,
 
-    /// No attempt starts later than this after a URL's first
+    /// No attempt starts later than this after a URL's first; 0 for no limit
     #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = values::seconds, help_heading = "Trying")]
     pub retry_max_time: Duration,
 
@@ -121,15 +121,15 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = values::seconds, help_heading = "Trying")]
     pub retry_after_max: Duration,
 
-    /// Limit for name lookup, connection and TLS handshake
+    /// Limit for name lookup, connection and TLS handshake; 0 for curl's own, 300
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::limit, help_heading = "Trying")]
     pub connect_timeout: Duration,
 
-    /// Give up on a transfer after so long without an answer or a byte
+    /// Give up on a transfer after so long without an answer or a byte; 0 for never
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::limit, help_heading = "Trying")]
     pub stall_timeout: Duration,
 
-    /// Limit for one attempt
+    /// Limit for one attempt; 0 for none
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = values::limit, help_heading = "Trying")]
     pub max_time: Option<Duration>,
 
@@ -137,7 +137,7 @@ pub struct Args {
     #[arg(long, value_name = "N|N%", value_parser = values::failures, conflicts_with = "fail_early", help_heading = "Trying")]
     pub max_failures: Option<Failures>,
 
-    /// Stop at the first failure
+    /// Stop at the first failure, the same as --max-failures 0
     #[arg(long, help_heading = "Trying")]
     pub fail_early: bool,
 
@@ -181,8 +181,8 @@ pub struct Args {
     #[arg(long, help_heading = "Request")]
     pub compressed: bool,
 
-    /// Redirects to follow
-    #[arg(long, value_name = "N", default_value = "10", help_heading = "Request")]
+    /// Redirects to follow; -1 for no limit, which is 1000 here
+    #[arg(long, value_name = "N", default_value = "10", value_parser = values::redirects, allow_negative_numbers = true, help_heading = "Request")]
     pub max_redirs: u32,
 
     /// IPv4 only
@@ -210,10 +210,16 @@ pub struct Args {
     pub failed: Option<PathBuf>,
 
     /// No results and no progress, failures on standard error; twice: nothing at all
+    ///
+    /// Of failures no more than 20 are shown in a second and the others are counted; --failed FILE keeps them all.
     #[arg(short = 'q', long, action = ArgAction::Count, help_heading = "Results")]
     pub quiet: u8,
 
-    /// Say more
+    /// Tell on standard error of retries, of connections, and of each host that is treated with care
+    ///
+    /// For each attempt that is made again: why, and how long it waited. For each URL at its end: the address it came
+    /// from, the HTTP version, whether the connection was new, and when name, connection, TLS, first byte and last
+    /// byte were there, in seconds from its start. With --json, the failures for people as well.
     #[arg(short = 'v', long, action = ArgAction::Count, conflicts_with = "quiet", help_heading = "Results")]
     pub verbose: u8,
 
@@ -308,6 +314,13 @@ pub fn parse(libraries: &str) -> Args {
     let version = format!("{} ({libraries})", env!("CARGO_PKG_VERSION"));
     let matches = command().version(version).get_matches();
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// What is typed, without the program's name.
+#[cfg(test)]
+pub fn typed(args: &[&str]) -> Args {
+    let matches = command().no_binary_name(true).try_get_matches_from(args).unwrap();
+    Args::from_arg_matches(&matches).unwrap()
 }
 
 /// The definition that help, manual page and completions are made from.

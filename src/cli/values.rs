@@ -39,11 +39,24 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time is a number of seconds, such as 10 or 2.5".into())
 }
 
-/// A deadline: a time above zero.
+/// A deadline: a time that is not too short to mean anything, or zero for none.
 pub fn limit(text: &str) -> Result<Duration, String> {
     match seconds(text)? {
-        limit if limit < Duration::from_millis(1) => Err("a limit is at least 0.001 seconds".into()),
+        limit if !limit.is_zero() && limit < Duration::from_millis(1) => {
+            Err("a limit is 0 for none, or at least 0.001 seconds".into())
+        }
         limit => Ok(limit),
+    }
+}
+
+/// Redirects that are followed when there is no limit: a chain that is longer leads nowhere.
+const MOST_REDIRECTS: u32 = 1000;
+
+/// A number of redirects, or -1 for no limit.
+pub fn redirects(text: &str) -> Result<u32, String> {
+    match text {
+        "-1" => Ok(MOST_REDIRECTS),
+        _ => text.parse::<u16>().map(u32::from).map_err(|_| "a number from 0 to 65535, or -1 for no limit".into()),
     }
 }
 
@@ -138,7 +151,9 @@ mod tests {
         for (text, time) in [
             ("10", Some(10_000)),
             ("0.5", Some(500)),
-            ("0", None),
+            ("0", Some(0)),
+            ("0.001", Some(1)),
+            ("0.0001", None),
             ("-1", None),
             ("1e400", None),
             ("inf", None),
@@ -146,7 +161,15 @@ mod tests {
         ] {
             assert_eq!(limit(text).ok(), time.map(Duration::from_millis), "{text:?}");
         }
-        assert_eq!(seconds("0").ok(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn redirects_are_counted_or_as_good_as_endless() {
+        for (text, count) in
+            [("0", Some(0)), ("10", Some(10)), ("-1", Some(MOST_REDIRECTS)), ("-2", None), ("65536", None), ("", None)]
+        {
+            assert_eq!(redirects(text).ok(), count, "{text:?}");
+        }
     }
 
     #[test]

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::config::{Config, Kind};
-use crate::engine::{self, Engine, Fault, Wake};
+use crate::engine::{self, Engine, Wake};
 use crate::exit::Exit;
 use crate::fatal::{Fatal, OrExit};
 use crate::job::{Job, Outcome, Stats};
-use crate::limits;
 use crate::report::{Active, Lost, Pauses, Progress, Report};
 use crate::schedule::{self, Schedule};
 use crate::signals::{self, Shutdown, Signals};
@@ -53,6 +52,8 @@ pub struct Driver {
     readable: bool,
     /// Whether the source has ended, or is not to be read any more.
     ended: bool,
+    /// Whether nothing more is to be started.
+    stopping: bool,
     /// More lines are known to be there than this turn took.
     unread: bool,
     next_check: Option<Instant>,
@@ -80,7 +81,7 @@ impl Driver {
         // First, so that whoever sees a sign of life can stop it properly.
         let signals = Signals::catch().or_exit(Exit::Local)?;
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
-        let fitted = fit_jobs(&mut config).or_exit(Exit::Local)?;
+        let fitted = config.fit_descriptors().or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
         let mut report = Report::open(config.report, source.files(), now).or_exit(Exit::Usage)?;
         let sink = Sink::open(config.sink).or_exit(Exit::Local)?;
@@ -106,6 +107,7 @@ impl Driver {
             landing: VecDeque::new(),
             readable: true,
             ended: false,
+            stopping: false,
             unread: false,
             next_check: (config.kind == Kind::Daemon).then_some(now),
             summed_up: false,
@@ -191,6 +193,10 @@ impl Driver {
         while self.has_room() {
             match self.schedule.next(self.now) {
                 schedule::Next::Start(job) => {
+                    if let Some(ended) = job.tries.ended {
+                        let waited = self.now.saturating_duration_since(ended).as_secs_f64();
+                        self.report.detail(&format!("{}: retry {} after {waited:.2} s", job.url, job.num_retries));
+                    }
                     let body = self.sink.body(&job);
                     self.engine.start(job, body, self.now);
                 }
@@ -212,10 +218,15 @@ impl Driver {
         self.landing.len() < self.jobs && self.report.backlog() < BACKLOG
     }
 
-    /// The source cannot be read any further: what was read is fetched all the same.
-    fn break_off(&mut self, fatal: Fatal) {
+    /// No more lines are read, nor is looked after where they come from.
+    fn leave_source(&mut self) {
         self.ended = true;
         self.next_check = None;
+    }
+
+    /// The source cannot be read any further: what was read is fetched all the same.
+    fn break_off(&mut self, fatal: Fatal) {
+        self.leave_source();
         self.broken.get_or_insert(fatal);
     }
 
@@ -250,13 +261,13 @@ impl Driver {
         if self.report.next_draw().is_none_or(|at| at > self.now) {
             return;
         }
-        let active: Vec<Active> = self
+        let active: Vec<Active<'_>> = self
             .engine
             .running()
             .take(SHOWN)
             .map(|running| Active {
                 urlnum: running.job.urlnum,
-                label: running.job.url.clone(),
+                label: &running.job.url,
                 received: running.received,
                 expected: running.expected,
                 started: running.started,
@@ -281,6 +292,7 @@ impl Driver {
                 list_total: list.bytes_total,
                 lines: list.lines,
                 list_ended: list.ended,
+                stopping: self.stopping,
                 active: &active,
             },
         );
@@ -310,33 +322,4 @@ enum End {
     Complete,
     /// Nobody reads standard output any more.
     ReaderGone,
-}
-
-/// Lowers the number of transfers to what the descriptors allow; what a person is told about it.
-fn fit_jobs(config: &mut Config) -> anyhow::Result<Vec<String>> {
-    let wanted = config.engine.jobs;
-    let open = limits::open();
-    let mut limit = limits::raise();
-    let mut notes = Vec::new();
-    let select = config.engine.fault == Some(Fault::Select);
-    if limits::reaches_high_descriptors(wanted, open) && (select || !engine::high_descriptors_work()) {
-        limit = limit.min(1024);
-        notes.push("this libcurl cannot use descriptors above 1023 (built without HAVE_POLL)".to_owned());
-    }
-    let Some(jobs) = limits::fit(wanted, limit, open) else {
-        bail!("too few descriptors: {open} of {limit} are in use (ulimit -n)");
-    };
-    // With -j auto the number was ours.
-    if jobs < wanted && matches!(config.schedule.jobs, schedule::Jobs::Fixed(_)) {
-        notes.push(format!(
-            "{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"
-        ));
-    }
-    config.engine.jobs = jobs;
-    config.schedule.jobs = match config.schedule.jobs {
-        schedule::Jobs::Fixed(_) => schedule::Jobs::Fixed(jobs),
-        schedule::Jobs::Auto { .. } => schedule::Jobs::Auto { most: jobs },
-    };
-    config.schedule.per_host = config.schedule.per_host.min(jobs);
-    Ok(notes)
 }

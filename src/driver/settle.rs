@@ -52,7 +52,9 @@ impl Driver {
 
     /// An attempt is over: a whole body lands, a failure is tried again or settled.
     fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { job, body, result, stats, retry_after, connected, answered_by, started } = done;
+        let Done { mut job, body, result, stats, retry_after, connected, answered_by, started } = done;
+        job.tries.ended = Some(self.now);
+        let url = result.is_err().then(|| job.url.clone());
         let verdict = self.schedule.ended(
             job,
             &Attempt {
@@ -82,7 +84,11 @@ impl Driver {
             }
         };
         let (job, failure) = match verdict {
-            Verdict::Kept => return Ok(()),
+            Verdict::Kept => {
+                let (url, class) = (url.unwrap_or_default(), failure.class.as_str());
+                self.report.detail(&format!("{url}: {class}: {}; will be tried again", failure.message));
+                return Ok(());
+            }
             Verdict::Settled(job) => (job, failure),
             Verdict::Failed(job, failure) => (job, failure),
         };
@@ -120,8 +126,8 @@ impl Driver {
 
     /// Nothing more is started; what waits is cancelled.
     fn stop(&mut self, why: &str) -> anyhow::Result<()> {
-        self.ended = true;
-        self.next_check = None;
+        self.leave_source();
+        self.stopping = true;
         let count = self.schedule.running();
         let jobs = self.schedule.drain(self.now);
         self.report.note(&format!("stopping: {why}; {count} running transfers finish"));

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use super::ffi;
 use super::transfer::Transfer;
 use crate::job::{ErrorClass, Failure};
+use crate::text::without_quoted_credentials;
 
 /// Everything the verdict depends on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,7 +140,8 @@ fn handshake(facts: Facts<'_>) -> Failure {
 fn text(facts: Facts<'_>) -> String {
     match facts.message.trim() {
         "" => ffi::strerror(facts.code),
-        message => message.to_owned(),
+        // It quotes a proxy that it cannot use.
+        message => without_quoted_credentials(message),
     }
 }
 

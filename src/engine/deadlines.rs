@@ -11,7 +11,7 @@ use crate::job::{ErrorClass, Failure};
 /// The limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// Longest silence after the connection stands.
+    /// Longest silence after the connection stands; `Duration::MAX` for any.
     pub stall: Duration,
     /// Longest attempt.
     pub total: Option<Duration>,

@@ -69,13 +69,14 @@ pub struct Options {
     pub fault: Option<Fault>,
 }
 
-/// Faults that tests ask for, since nothing else brings them about.
+/// Faults that tests ask for, since nothing else brings them about. A release build has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The n-th socket action fails, as if libcurl had said so.
     #[cfg(debug_assertions)]
     Action(u64),
     /// libcurl cannot use descriptors of 1024 and above.
+    #[cfg(debug_assertions)]
     Select,
 }
 

@@ -230,7 +230,7 @@ impl Engine {
         self.reactor.selector.clear();
         self.reactor.timer.set(None);
         self.unwatched.clear();
-        self.notes.push(format!("libcurl failed ({error}): {count} running transfers are tried again"));
+        self.notes.push(format!("libcurl failed ({error}): {count} running transfers broke off"));
         Ok(())
     }
 }

@@ -188,8 +188,9 @@ impl TermLike for Canvas {
         self.write(format_args!("\r\x1b[2K"))
     }
 
+    /// Called at the end of each drawing. The cursor goes to the first column: what the terminal echoes of a key (`^C`)
+    /// would wrap behind a row that fills the width, and all rows would be one line off.
     fn flush(&self) -> io::Result<()> {
-        self.lock().line_ended = false;
-        Ok(())
+        self.write(format_args!("\r"))
     }
 }

@@ -8,11 +8,7 @@
 
 use std::fmt::Write;
 
-/// Whether `c` must not reach a terminal or a log as it is.
-pub fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
+use crate::text::is_hostile;
 
 /// Appends `text`, escaped.
 pub fn push_str(out: &mut String, text: &str) {

@@ -71,9 +71,11 @@ impl Frame {
 /// The run's line: as many of its parts, in order of what they are worth, as `room` columns hold.
 fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option<f64>, room: usize) -> String {
     let settled = tally.settled();
-    let done = match progress.list_ended {
-        true => format!("{}/{}", Count(settled), Count(progress.lines)),
-        false => format!("{} done", Count(settled)),
+    let running = progress.running();
+    let (done, running) = match progress.list_ended {
+        _ if progress.stopping => (format!("stopping: {running}"), None),
+        true => (format!("{}/{}", Count(settled), Count(progress.lines)), Some(running)),
+        false => (format!("{} done", Count(settled)), Some(running)),
     };
     // In the order in which they are shown; the number says which are given up last.
     let parts = [
@@ -81,7 +83,7 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
         (2, fraction.map(|fraction| format!("{:.0}%", (fraction * 100.0).floor()))),
         (7, Some(format!("{} ok", Count(tally.ok)))),
         (1, Some(tally.failed()).filter(|failed| *failed > 0).map(|failed| format!("{} failed", Count(failed)))),
-        (5, Some(progress.running())),
+        (5, running),
         (6, progress.paused()),
         (8, Some(progress.waiting).filter(|waiting| *waiting > 0).map(|n| format!("{} waiting", Count(n as u64)))),
         (3, meter.rate().map(|rate| Rate(rate).to_string())),
@@ -106,9 +108,9 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
 }
 
 /// The transfers that started first, in that order: a line moves only when one above it ends.
-fn longest(active: &[Active], most: usize) -> Vec<&Active> {
-    let key = |active: &&Active| (active.started, active.urlnum);
-    let mut order: Vec<&Active> = active.iter().collect();
+fn longest<'a>(active: &'a [Active<'a>], most: usize) -> Vec<&'a Active<'a>> {
+    let key = |active: &&Active<'_>| (active.started, active.urlnum);
+    let mut order: Vec<&Active<'_>> = active.iter().collect();
     if most == 0 {
         order.clear();
     } else if order.len() > most {
@@ -119,7 +121,7 @@ fn longest(active: &[Active], most: usize) -> Vec<&Active> {
     order
 }
 
-fn row(active: &Active, now: Instant, columns: usize) -> String {
+fn row(active: &Active<'_>, now: Instant, columns: usize) -> String {
     let mut line = String::new();
     let mut left = columns;
     // Writing to a String does not fail.
@@ -139,7 +141,7 @@ fn row(active: &Active, now: Instant, columns: usize) -> String {
         left -= TIME + 2;
     }
     let mut label = String::new();
-    escape::push_str(&mut label, &active.label);
+    escape::push_str(&mut label, active.label);
     line.push_str(&fit(&label, left));
     line
 }
@@ -168,14 +170,15 @@ fn fit(text: &str, columns: usize) -> String {
 mod tests {
     use super::*;
     use crate::report::fixture;
+    use crate::text::is_hostile;
     use std::time::Duration;
     use unicode_width::UnicodeWidthStr;
 
-    fn active(urlnum: u64, label: &str, started: Instant) -> Active {
-        Active { urlnum, label: label.into(), received: 512, expected: Some(1024), started }
+    fn active(urlnum: u64, label: &str, started: Instant) -> Active<'_> {
+        Active { urlnum, label, received: 512, expected: Some(1024), started }
     }
 
-    fn progress(active: &[Active]) -> Progress<'_> {
+    fn progress<'a>(active: &'a [Active<'a>]) -> Progress<'a> {
         Progress {
             in_flight: 60,
             limit: None,
@@ -186,6 +189,7 @@ mod tests {
             list_total: None,
             lines: 10_000,
             list_ended: true,
+            stopping: false,
             active,
         }
     }
@@ -201,7 +205,7 @@ mod tests {
         tally
     }
 
-    fn compose(active: &[Active], now: Instant, columns: u16, rows: u16) -> Option<Frame> {
+    fn compose(active: &[Active<'_>], now: Instant, columns: u16, rows: u16) -> Option<Frame> {
         let mut meter = Meter::new(now);
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1239));
         Frame::compose(&progress(active), &tally(), &meter, now + Duration::from_secs(10), Size { columns, rows })
@@ -223,6 +227,14 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_being_stopped_tells_what_it_waits_for() {
+        let now = Instant::now();
+        let stopping = Progress { stopping: true, ..progress(&[]) };
+        let frame = Frame::compose(&stopping, &tally(), &Meter::new(now), now, Size { columns: 80, rows: 24 }).unwrap();
+        assert_eq!((frame.total.as_str(), frame.bar), ("stopping: 60 running  1,234 ok  5 failed  200 waiting", None));
+    }
+
+    #[test]
     fn too_small_a_terminal_has_no_frame() {
         for (columns, rows) in [(0, 0), (1, 1), (10, 24), (80, 0)] {
             assert_eq!(compose(&[], Instant::now(), columns, rows), None, "{columns}x{rows}");
@@ -232,8 +244,9 @@ mod tests {
     #[test]
     fn the_longest_running_transfers_are_shown_in_the_order_in_which_they_started() {
         let now = Instant::now();
-        let many: Vec<_> =
-            (0..1000).rev().map(|n| active(n, &format!("file-{n}"), now + Duration::from_millis(n / 3))).collect();
+        let names: Vec<_> = (0..1000).map(|n| format!("file-{n}")).collect();
+        let start = |n| now + Duration::from_millis(n / 3);
+        let many: Vec<_> = (0..1000).rev().map(|n| active(n, &names[n as usize], start(n))).collect();
         for (rows, shown) in [(24, 8), (6, 4), (3, 1), (2, 0), (1, 0)] {
             let frame = compose(&many, now, 80, rows).unwrap();
             let labels: Vec<_> = frame.rows.iter().map(|row| row.rsplit("  ").next().unwrap().to_owned()).collect();
@@ -259,7 +272,7 @@ mod tests {
                 let row = &frame.rows[0];
                 assert!(row.width() < usize::from(columns), "{columns}: {row:?}");
                 assert!(row.chars().count() <= 4 * usize::from(columns) + 2);
-                assert!(!row.chars().any(escape::is_hostile), "{row:?}");
+                assert!(!row.chars().any(is_hostile), "{row:?}");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The line per URL that a person reads: outcome, status, size, time, name, URL, and the reason when it is not ok.
-//! A skipped URL has its line too: there is one for every line of the list.
+//! A skipped URL has its line too: there is one for every line of the list. And the line about its connection, for those
+//! who asked for more.
 //!
 //! Must not know where the line goes; it is told whether it may use colour.
 
@@ -73,10 +74,46 @@ pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
     }
 }
 
+/// Appends the line about the last attempt's connection, without its line end; `false` when there was none. What is not
+/// known, or did not happen because the connection was there already, is left out.
+pub fn push_connection(out: &mut String, settled: &Settled) -> bool {
+    let Some((stats, ip)) = settled.stats.as_ref().and_then(|stats| Some((stats, stats.remote_ip.as_ref()?))) else {
+        return false;
+    };
+    out.push_str("fetchmany: ");
+    escape::push_str(out, &settled.job.url);
+    out.push_str(": ");
+    escape::push_str(out, ip);
+    // Writing to a String does not fail.
+    if let Some(port) = stats.remote_port {
+        let _ = write!(out, " port {port}");
+    }
+    if let Some(version) = stats.http_version {
+        let _ = write!(out, ", HTTP/{version}");
+    }
+    out.push_str(if stats.num_connects == Some(0) { ", connection used again" } else { ", new connection" });
+    for (what, time) in [
+        ("name", stats.time_namelookup),
+        ("connected", stats.time_connect),
+        ("TLS", stats.time_appconnect),
+        ("first byte", stats.time_starttransfer),
+        ("end", stats.time_total),
+    ] {
+        if let Some(time) = time.filter(|time| !time.is_zero()) {
+            let _ = write!(out, ", {what} {:.3}", time.as_secs_f64());
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::job::Stats;
     use crate::report::fixture;
+    use crate::text::is_hostile;
 
     fn line(settled: &Settled, paint: Paint) -> String {
         let mut out = String::new();
@@ -104,6 +141,32 @@ mod tests {
     }
 
     #[test]
+    fn a_line_about_the_connection_tells_what_is_known_of_it() {
+        let connection = |settled: &Settled| {
+            let mut out = String::new();
+            push_connection(&mut out, settled).then_some(out)
+        };
+        let expected = "fetchmany: https://example.com/file.bin: 192.0.2.7 port 443, HTTP/2, new connection, name 0.001, \
+                        connected 0.020, TLS 0.045, first byte 0.090, end 1.200";
+        assert_eq!(connection(&fixture::ok()).as_deref(), Some(expected));
+        let mut again = fixture::ok();
+        let (num_connects, zero) = (Some(0), Some(Duration::ZERO));
+        again.stats = again.stats.map(|stats| Stats {
+            num_connects,
+            time_namelookup: zero,
+            time_connect: zero,
+            time_appconnect: zero,
+            ..stats
+        });
+        let expected = "192.0.2.7 port 443, HTTP/2, connection used again, first byte 0.090, end 1.200";
+        assert!(connection(&again).unwrap().ends_with(expected));
+        for without in [fixture::failed(), fixture::skipped()] {
+            assert_eq!(connection(&without), None);
+        }
+        assert!(!connection(&fixture::hostile()).unwrap().chars().any(is_hostile));
+    }
+
+    #[test]
     fn colour_touches_the_outcome_alone() {
         let text = line(&fixture::failed(), Paint::Colored);
         assert!(text.starts_with("\x1b[31mfailed   \x1b[0m  404"), "{text:?}");
@@ -113,7 +176,7 @@ mod tests {
     #[test]
     fn nothing_from_outside_reaches_the_terminal_raw() {
         let text = line(&fixture::hostile(), Paint::Plain);
-        assert!(!text.chars().any(escape::is_hostile), "{text:?}");
+        assert!(!text.chars().any(is_hostile), "{text:?}");
         assert!(text.contains(r"\xff\xfe\x1b]0;x\x07\u{9b}2J\u{202e}\r\n\x00\x7f\u{85}\u{2028}"), "{text}");
     }
 }

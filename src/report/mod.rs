@@ -87,8 +87,15 @@ pub struct Report {
 /// What is shown while it runs, and when it was shown last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Show {
-    Bars { last: Instant, interval: Duration },
-    Plain { last: Instant },
+    Bars {
+        last: Instant,
+        interval: Duration,
+    },
+    /// `told`: what had been settled at the last line.
+    Plain {
+        last: Instant,
+        told: u64,
+    },
     Nothing,
 }
 
@@ -175,7 +182,7 @@ impl Report {
             _ if options.quiet > 0 => Show::Nothing,
             ProgressStyle::Bars => Show::bars(now),
             ProgressStyle::Auto if terminal && !environment.dumb => Show::bars(now),
-            ProgressStyle::Auto | ProgressStyle::Plain => Show::Plain { last: now },
+            ProgressStyle::Auto | ProgressStyle::Plain => Show::Plain { last: now, told: 0 },
             ProgressStyle::Off => Show::Nothing,
         };
         Ok(Report {
@@ -227,6 +234,13 @@ impl Report {
                 file.push(name.as_bytes());
             }
             file.push(b"\n");
+        }
+        if self.options.verbose > 0 {
+            self.line.clear();
+            if lines::push_connection(&mut self.line, settled) {
+                self.line.push('\n');
+                self.streams.screen().remark(self.line.as_bytes());
+            }
         }
         if self.failures_on_stderr && matches!(settled.outcome, Outcome::Failed(_)) && self.failures.admit() {
             self.word(settled, self.paint.1);
@@ -283,8 +297,13 @@ impl Report {
                 let frame = Frame::compose(progress, &self.tally, &self.meter, now, size);
                 screen.draw(frame.as_ref(), size);
             }
-            Show::Plain { last } => {
+            Show::Plain { last, told } => {
                 *last = now;
+                // A daemon that waits has nothing new to say.
+                let settled = self.tally.settled();
+                if std::mem::replace(told, settled) == settled && progress.in_flight == 0 && progress.waiting == 0 {
+                    return;
+                }
                 let status = summary::status(progress, &self.tally, &self.meter);
                 self.note(&status);
             }
@@ -365,7 +384,7 @@ impl Show {
         match self {
             Show::Bars { last, .. } if lines_wait => Some(*last + DRAW_INTERVAL),
             Show::Bars { last, interval } => Some(*last + *interval),
-            Show::Plain { last } => Some(*last + PLAIN_INTERVAL),
+            Show::Plain { last, .. } => Some(*last + PLAIN_INTERVAL),
             Show::Nothing => None,
         }
     }

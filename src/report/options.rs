@@ -23,7 +23,8 @@ pub struct Options {
     pub color: ColorChoice,
     /// 1: no results, progress or summary, failures go to standard error. 2 and more: nothing but the files.
     pub quiet: u8,
-    /// 1 and more: failures go to standard error besides the JSON records.
+    /// 1 and more: standard error is told of each attempt: why it is made again and when, and what connection it had.
+    /// Failures go there besides the JSON records.
     pub verbose: u8,
 }
 

@@ -28,8 +28,10 @@ pub struct Progress<'a> {
     pub lines: u64,
     /// No more lines will come.
     pub list_ended: bool,
+    /// Nothing more is started: what runs is waited for, and how long the list would take means nothing.
+    pub stopping: bool,
     /// The running transfers; those that run longest are enough.
-    pub active: &'a [Active],
+    pub active: &'a [Active<'a>],
 }
 
 /// Hosts that are paused.
@@ -44,12 +46,12 @@ pub struct Pauses {
 }
 
 /// A running transfer.
-#[derive(Debug, Clone)]
-pub struct Active {
+#[derive(Debug, Clone, Copy)]
+pub struct Active<'a> {
     /// Its job's number.
     pub urlnum: u64,
     /// Name or URL. Outside text, escaped here.
-    pub label: String,
+    pub label: &'a str,
     /// Body bytes so far.
     pub received: u64,
     /// Body bytes in all, where that is known.
@@ -76,11 +78,12 @@ impl Progress<'_> {
     }
 
     /// Which part of the run is done, from 0 to 1. Before the end of the list is read, its bytes stand for its lines;
-    /// `None` when its length is not known either (a pipe).
+    /// `None` when its length is not known either (a pipe), and when it is not to be done any more.
     pub fn fraction(&self, tally: &Tally) -> Option<f64> {
         let running: f64 = self.active.iter().filter_map(Active::part).sum();
         let done = ((tally.settled() as f64 + running) / self.lines.max(1) as f64).min(1.0);
         match self.list_total {
+            _ if self.stopping => None,
             _ if self.list_ended && self.lines == 0 => Some(1.0),
             _ if self.list_ended => Some(done),
             Some(total) if total > 0 => Some(done * (self.list_bytes as f64 / total as f64).min(1.0)),
@@ -89,7 +92,7 @@ impl Progress<'_> {
     }
 }
 
-impl Active {
+impl Active<'_> {
     /// Which part of the body has come, where its length is known.
     pub fn part(&self) -> Option<f64> {
         let expected = self.expected.filter(|expected| *expected > 0)?;
@@ -106,8 +109,7 @@ mod tests {
     fn the_part_done_is_told_from_what_is_known() {
         let mut tally = Tally::default();
         tally.count(&fixture::ok());
-        let half =
-            [Active { urlnum: 1, label: String::new(), received: 512, expected: Some(1024), started: Instant::now() }];
+        let half = [Active { urlnum: 1, label: "", received: 512, expected: Some(1024), started: Instant::now() }];
         // Lines, whether the list ended, its bytes read and in all, transfers half done; the part.
         let table = [
             (4, true, (100, Some(100)), 0, Some(0.25)),
@@ -131,6 +133,7 @@ mod tests {
                 list_total,
                 lines,
                 list_ended,
+                stopping: false,
                 active,
             };
             assert_eq!(progress.fraction(&tally), expected, "{progress:?}");
@@ -150,6 +153,7 @@ mod tests {
             list_total: None,
             lines: 0,
             list_ended: false,
+            stopping: false,
             active: &[],
         };
         assert_eq!((progress.running().as_str(), progress.paused()), ("1,200 running", None));
@@ -162,13 +166,7 @@ mod tests {
 
     #[test]
     fn a_body_without_a_length_has_no_parts() {
-        let active = |received, expected| Active {
-            urlnum: 0,
-            label: String::new(),
-            received,
-            expected,
-            started: Instant::now(),
-        };
+        let active = |received, expected| Active { urlnum: 0, label: "", received, expected, started: Instant::now() };
         assert_eq!(active(5, None).part(), None);
         assert_eq!(active(5, Some(0)).part(), None);
         assert_eq!(active(5, Some(10)).part(), Some(0.5));

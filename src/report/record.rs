@@ -15,8 +15,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
-use super::escape;
 use crate::job::{ErrorClass, Outcome, Settled};
+use crate::text::is_hostile;
 
 /// `exitcode` of a cancelled job: libcurl's nearest is `CURLE_ABORTED_BY_CALLBACK`, the application said stop.
 const ABORTED: i32 = 42;
@@ -175,7 +175,7 @@ impl Formatter for Ndjson {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
-        while let Some(at) = rest.find(escape::is_hostile) {
+        while let Some(at) = rest.find(is_hostile) {
             let (clean, tail) = rest.split_at(at);
             writer.write_all(clean.as_bytes())?;
             let mut chars = tail.chars();
@@ -293,7 +293,7 @@ mod tests {
     fn hostile_text_is_harmless_to_print_and_comes_back_when_parsed() {
         let settled = fixture::hostile();
         let text = line(&settled);
-        assert!(!text.trim_end_matches('\n').chars().any(escape::is_hostile), "{text:?}");
+        assert!(!text.trim_end_matches('\n').chars().any(is_hostile), "{text:?}");
         let record = parsed(&settled);
         assert_eq!(record["url"], settled.job.url);
         assert_eq!(record["content_type"].as_str(), settled.stats.unwrap().content_type.as_deref());

@@ -120,6 +120,7 @@ mod tests {
             list_total: None,
             lines: 50,
             list_ended: false,
+            stopping: false,
             active: &[],
         };
         assert_eq!(status(&progress, &tally(), &meter), "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting");

@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::terminal::Size;
 use super::*;
+use crate::text::is_hostile;
 
 mod screen;
 
@@ -97,7 +98,7 @@ impl Stage {
     }
 }
 
-fn progress(active: &[Active]) -> Progress<'_> {
+fn progress<'a>(active: &'a [Active<'a>]) -> Progress<'a> {
     Progress {
         in_flight: active.len(),
         limit: None,
@@ -108,19 +109,15 @@ fn progress(active: &[Active]) -> Progress<'_> {
         list_total: Some(20),
         lines: 10,
         list_ended: false,
+        stopping: false,
         active,
     }
 }
 
-fn transfers(count: u64, started: Instant) -> Vec<Active> {
-    let one = |urlnum| Active {
-        urlnum,
-        label: format!("file-{urlnum}\x1b[2J"),
-        received: 10 * urlnum,
-        expected: Some(1000),
-        started,
-    };
-    (0..count).map(one).collect()
+fn transfers(count: u64, started: Instant) -> Vec<Active<'static>> {
+    let labels = (0..count).map(|urlnum| &*format!("file-{urlnum}\x1b[2J").leak());
+    let one = |(urlnum, label)| Active { urlnum, label, received: 10 * urlnum, expected: Some(1000), started };
+    (0..count).zip(labels).map(one).collect()
 }
 
 #[test]
@@ -132,7 +129,9 @@ fn results_and_failures_go_where_the_options_say() {
     let table = [
         (base.clone(), 2, 0),
         (json.clone(), 2, 0),
-        (Options { verbose: 1, ..json.clone() }, 2, 1),
+        // The failure had no connection.
+        (Options { verbose: 1, ..base.clone() }, 2, 1),
+        (Options { verbose: 1, ..json.clone() }, 2, 2),
         (Options { quiet: 1, ..base.clone() }, 0, 1),
         (Options { quiet: 1, ..json.clone() }, 0, 1),
         (Options { quiet: 2, ..base.clone() }, 0, 0),
@@ -181,7 +180,7 @@ fn nothing_hostile_reaches_any_stream() {
         stage.report.note("\x1b]52;c;x\x07 \u{9b}\u{202e}\r\n\0");
         stage.report.finish(stage.start);
         for text in [stage.stdout(), stage.stderr()] {
-            assert!(!text.replace('\n', "").chars().any(escape::is_hostile), "{text:?}");
+            assert!(!text.replace('\n', "").chars().any(is_hostile), "{text:?}");
             assert!(!text.contains("S3CR3T"));
         }
     }
@@ -300,14 +299,14 @@ fn without_a_terminal_a_line_every_ten_seconds_says_how_it_stands() {
     for tick in 0..=250 {
         let now = stage.start + Duration::from_millis(tick * 100);
         assert!(stage.report.next_draw().unwrap() <= now + Duration::from_secs(10));
-        stage.report.draw(now, &progress(&[]));
+        stage.report.draw(now, &Progress { in_flight: 1, ..progress(&[]) });
         if tick == 99 {
             assert_eq!(stage.stderr(), "", "a short run is quiet");
         }
     }
     let text = stage.stderr();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.starts_with("fetchmany: 1 ok, 0 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"), "{text}");
+    assert!(text.starts_with("fetchmany: 1 ok, 1 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"), "{text}");
 }
 
 #[test]
@@ -326,4 +325,21 @@ fn draw_is_called_again_only_when_there_is_something_to_show() {
     assert_eq!(stage.report.next_draw(), Some(start + 3 * tenth), "a line waits");
     stage.report.finish(start + 3 * tenth);
     assert_eq!(stage.report.next_draw(), None);
+}
+
+#[test]
+fn a_daemon_that_waits_says_how_it_stands_once() {
+    let mut stage = stage(Options { progress: ProgressStyle::Plain, ..options() });
+    let mut turn = 0;
+    let mut lines = |stage: &mut Stage, running: usize, turns: u32| {
+        for _ in 0..turns {
+            turn += 1;
+            stage.report.draw(stage.start + PLAIN_INTERVAL * turn, &progress(&transfers(running as u64, stage.start)));
+        }
+        stage.stderr().lines().count()
+    };
+    assert_eq!(lines(&mut stage, 0, 3), 0, "nothing has happened yet");
+    assert_eq!(lines(&mut stage, 2, 3), 3, "something runs, be it that nothing moves");
+    stage.settle(&[fixture::ok(), fixture::ok()]);
+    assert_eq!(lines(&mut stage, 0, 5), 1, "what came of it, once");
 }

@@ -2,7 +2,7 @@
 //!
 //! 16 bytes a name, plus the table's slack, because a list may have ten million of them. Two names or URLs are the
 //! same when 64 bits of their SHA-256 are; a chance collision of two names costs one of them a hash in its name, and
-//! nothing else. Knows nothing of the file system.
+//! nothing else. Names that no two URLs can share are not kept at all. Knows nothing of the file system.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -20,6 +20,8 @@ const NUMBERED: u64 = 1;
 pub struct Claims {
     owners: HashMap<u64, u64, BuildHasherDefault<Identity>>,
     bound: Option<Bound>,
+    /// What is being fetched, where names are not all kept: a line that comes again later is no duplicate then.
+    running: Option<Running>,
 }
 
 /// Oldest names are forgotten when there are more than `most`.
@@ -27,8 +29,32 @@ pub struct Claims {
 struct Bound {
     most: usize,
     order: VecDeque<u64>,
-    /// The names that are being fetched, by the line that asked: the same line may come again later.
-    running: HashMap<u64, u64>,
+}
+
+/// Names that are being fetched, and for which lines.
+#[derive(Debug, Default)]
+struct Running {
+    /// Name by line.
+    names: HashMap<u64, u64>,
+    /// The last line that asked for a name.
+    lines: HashMap<u64, u64>,
+}
+
+impl Running {
+    fn has(&self, path: &str) -> bool {
+        self.lines.contains_key(&Digest::of(path).short())
+    }
+}
+
+/// Which names are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All of them.
+    All,
+    /// The latest, in a run without end.
+    Latest(usize),
+    /// Those that need it ([`Claims::file`]), and of the others what is being fetched.
+    Running,
 }
 
 /// The answer to a claim.
@@ -43,10 +69,20 @@ pub enum Claimed {
 }
 
 impl Claims {
-    /// No claims yet; at most `most` are remembered, the oldest forgotten.
-    pub fn new(most: Option<usize>) -> Claims {
-        let bound = most.map(|most| Bound { most, order: VecDeque::new(), running: HashMap::new() });
-        Claims { owners: HashMap::default(), bound }
+    /// No claims yet.
+    pub fn new(keep: Keep) -> Claims {
+        let bound = match keep {
+            Keep::Latest(most) => Some(Bound { most, order: VecDeque::new() }),
+            Keep::All | Keep::Running => None,
+        };
+        let running = (keep != Keep::All).then(Running::default);
+        Claims { owners: HashMap::default(), bound, running }
+    }
+
+    /// Claims a file that can be no other URL's: it is not kept, and `Before` as long as it is being fetched.
+    pub fn unique(&self, path: &str) -> Claimed {
+        let running = self.running.as_ref().is_some_and(|running| running.has(path));
+        if running { Claimed::Before } else { Claimed::Now }
     }
 
     /// Claims the file `path` for the URL with digest `url`.
@@ -67,25 +103,28 @@ impl Claims {
         self.claim(path, DIRECTORY)
     }
 
-    /// Whether the file `path`, which its URL has claimed before, needs nothing done for it: it is being fetched. In
-    /// a run with an end one line of several alike is enough, however it ended.
+    /// Whether the file `path`, which its URL has claimed before, needs nothing done for it: it is being fetched. Where
+    /// all names are kept, one line of several alike is enough, however it ended.
     pub fn is_running(&self, path: &str) -> bool {
-        let Some(bound) = &self.bound else { return true };
-        let name = Digest::of(path).short();
-        bound.running.values().any(|running| *running == name)
+        self.running.as_ref().is_none_or(|running| running.has(path))
     }
 
     /// The file `path` is being fetched for line `urlnum`.
     pub fn started(&mut self, urlnum: u64, path: &str) {
-        if let Some(bound) = &mut self.bound {
-            bound.running.insert(urlnum, Digest::of(path).short());
+        if let Some(running) = &mut self.running {
+            let name = Digest::of(path).short();
+            running.names.insert(urlnum, name);
+            running.lines.insert(name, urlnum);
         }
     }
 
     /// Line `urlnum` has ended.
     pub fn ended(&mut self, urlnum: u64) {
-        if let Some(bound) = &mut self.bound {
-            bound.running.remove(&urlnum);
+        if let Some(running) = &mut self.running
+            && let Some(name) = running.names.remove(&urlnum)
+            && running.lines.get(&name) == Some(&urlnum)
+        {
+            running.lines.remove(&name);
         }
     }
 
@@ -136,7 +175,7 @@ mod tests {
     #[test]
     fn a_name_belongs_to_the_first_url_and_kinds_do_not_mix() {
         let (one, two) = (Digest::of("http://h/1"), Digest::of("http://h/2"));
-        let mut claims = Claims::new(None);
+        let mut claims = Claims::new(Keep::All);
         assert_eq!(claims.file("a", &one), Claimed::Now);
         assert_eq!(claims.file("a", &one), Claimed::Before);
         assert_eq!(claims.file("a", &two), Claimed::Taken);
@@ -150,9 +189,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_nobody_else_can_have_is_known_while_it_is_fetched() {
+        let mut claims = Claims::new(Keep::Running);
+        assert_eq!(claims.unique("a"), Claimed::Now);
+        claims.started(1, "a");
+        assert_eq!(claims.unique("a"), Claimed::Before);
+        assert_eq!(claims.unique("b"), Claimed::Now);
+        claims.ended(2);
+        assert!(claims.is_running("a"));
+        claims.ended(1);
+        assert_eq!(claims.unique("a"), Claimed::Now);
+        let Running { names, lines } = claims.running.unwrap();
+        assert!(claims.owners.is_empty() && names.is_empty() && lines.is_empty());
+    }
+
+    #[test]
     fn a_bound_forgets_the_oldest_name() {
         let (one, two) = (Digest::of("1"), Digest::of("2"));
-        let mut claims = Claims::new(Some(2));
+        let mut claims = Claims::new(Keep::Latest(2));
         for name in ["a", "b", "c"] {
             assert_eq!(claims.file(name, &one), Claimed::Now);
         }

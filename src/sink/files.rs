@@ -66,7 +66,11 @@ impl Files {
         if self.tree.path(&wanted).as_os_str().len() + SUFFIX_MAX >= PATH_MAX {
             return Claim::Refuse(Failure::local(format!("output path of {} bytes is too long", wanted.len())));
         }
-        let (path, claimed) = match self.distinct(wanted.clone(), &url) {
+        let claimed = match derived && self.template.is_unique() {
+            true => Ok((wanted.clone(), self.claims.unique(&wanted))),
+            false => self.distinct(wanted.clone(), &url),
+        };
+        let (path, claimed) = match claimed {
             Ok(found) => found,
             Err(failure) => return Claim::Refuse(failure),
         };

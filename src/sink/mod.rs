@@ -34,7 +34,7 @@ pub use stdout::Lost;
 pub use template::Template;
 
 use body::Place;
-use claims::Claims;
+use claims::{Claims, Keep};
 use fault::Fault;
 use files::Files;
 use stdout::Stdout;
@@ -51,7 +51,7 @@ pub struct Options {
     pub remote_time: bool,
     /// Most bytes written for one body.
     pub max_filesize: Option<u64>,
-    /// Most names remembered, for a run without end; `None` remembers all.
+    /// Most names remembered, for a run without end; `None` remembers all that two URLs may share.
     pub names_kept: Option<usize>,
 }
 
@@ -120,7 +120,12 @@ impl Sink {
     pub fn open(options: Options) -> anyhow::Result<Sink> {
         let landing = match options.target {
             Target::Files { dir, template } => {
-                let claims = Claims::new(options.names_kept);
+                let keep = match options.names_kept {
+                    Some(most) => Keep::Latest(most),
+                    None if template.is_unique() => Keep::Running,
+                    None => Keep::All,
+                };
+                let claims = Claims::new(keep);
                 Landing::Files(Files::new(Tree::open(dir)?, template, options.if_exists, claims))
             }
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),

@@ -4,6 +4,7 @@
 //! text is harmless; what is dangerous stays percent-encoded, as it was. Nothing here touches the file system.
 
 use super::hash::Digest;
+use crate::text::is_hostile;
 
 /// Longest component of a derived path, in bytes: 255, the limit of nearly every file system, less `.part.meta`.
 pub const COMPONENT_MAX: usize = 255 - ".part.meta".len();
@@ -19,6 +20,9 @@ const EXTENSION_MAX: usize = 32;
 
 /// Hex digits of the hash in `stem-HASH.ext`.
 const HASH_DIGITS: usize = 8;
+
+/// Bytes at the beginning of a component that stay when it is cut ([`suffixed`], with the shortest hash).
+pub const NEVER_CUT: usize = COMPONENT_MAX - EXTENSION_MAX - 1 - HASH_DIGITS;
 
 /// The file name of `url`, a serialised absolute URL without fragment: the last segment of its path, made safe.
 /// Not cut to length yet.
@@ -97,12 +101,10 @@ fn escape(text: &[u8]) -> Option<u8> {
     }
 }
 
-/// Whether a character may stand in a derived name: not one that separates directories, controls a terminal (C0, C1,
-/// DEL, line and paragraph separators) or reorders what is shown (the bidirectional controls of UAX #9).
+/// Whether a character may stand in a derived name: not one that separates directories, nor one that is hostile to who
+/// lists them.
 fn harmless(char: char) -> bool {
-    let reorders =
-        matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !(matches!(char, '/' | '\\' | '\u{2028}' | '\u{2029}') || char.is_control() || reorders)
+    !(matches!(char, '/' | '\\') || is_hostile(char))
 }
 
 /// Puts `_` before a component that would be hidden, an option or a home directory, or would not be a name at all.
@@ -276,6 +278,7 @@ mod tests {
     fn a_long_name_is_cut_before_its_extension_on_a_character_boundary_and_gets_the_hash() {
         let url = Digest::of("http://h/x");
         let hash = url.hex(8);
+        assert_eq!(COMPONENT_MAX, 245, "as the manual has it");
         let ok = "n".repeat(COMPONENT_MAX);
         assert_eq!(finished(ok.clone(), &url), ok);
         for name in [format!("{}.html", "n".repeat(251)), "ü".repeat(300), format!("a.{}", "e".repeat(300))] {

@@ -91,6 +91,37 @@ impl Template {
         self.0.contains(&Piece::Placeholder(Placeholder::Line))
     }
 
+    /// Whether no two URLs get the same path: `{hash}` is in its last component, before anything of which it is not known
+    /// how long it gets, so that it is not cut away; and as it has the same number of directories for every URL, no
+    /// file is a directory of another.
+    pub fn is_unique(&self) -> bool {
+        // Bytes of the last component so far, at most.
+        let mut length = Some(1);
+        let mut has_hash = false;
+        for piece in &self.0 {
+            let longest = match piece {
+                Piece::Text(text) => {
+                    if let Some(slash) = text.rfind('/') {
+                        (length, has_hash) = (Some(text.len() - slash), false);
+                        continue;
+                    }
+                    Some(text.len())
+                }
+                Piece::Placeholder(Placeholder::Path) => return false,
+                Piece::Placeholder(Placeholder::Hash) => Some(HASH_DIGITS),
+                Piece::Placeholder(Placeholder::Line) => Some(20),
+                Piece::Placeholder(Placeholder::Port) => Some(5),
+                Piece::Placeholder(Placeholder::Name | Placeholder::Stem | Placeholder::Ext | Placeholder::Host) => {
+                    None
+                }
+            };
+            length = length.zip(longest).map(|(length, more)| length + more);
+            let is_hash = *piece == Piece::Placeholder(Placeholder::Hash);
+            has_hash |= is_hash && length.is_some_and(|length| length <= names::NEVER_CUT);
+        }
+        has_hash
+    }
+
     /// The path for `job`, whose URL has the digest `url`.
     pub fn expand(&self, job: &Job, url: &Digest) -> String {
         let mut path = String::new();
@@ -160,6 +191,34 @@ mod tests {
             assert_eq!(expand(template, url), expected, "{template}");
         }
         assert_eq!(expand("{hash}", url), Digest::of(url).hex(16));
+    }
+
+    #[test]
+    fn a_template_is_unique_where_the_hash_is_never_cut_and_all_paths_are_as_deep() {
+        let long = "x".repeat(200);
+        for (template, unique) in [
+            ("{hash}", true),
+            ("{hash}{ext}", true),
+            ("{hash}-{name}", true),
+            ("{line}-{port}-{hash}.bin", true),
+            ("{host}/{hash}", true),
+            ("{name}/x{hash}", true),
+            ("{name}", false),
+            ("{line}", false),
+            ("fixed", false),
+            ("{name}-{hash}", false),
+            ("{hash}/{name}", false),
+            ("{path}/{hash}", false),
+            (&format!("{long}{{hash}}"), false),
+            (&format!("{long}/{{hash}}"), true),
+        ] {
+            assert_eq!(Template::parse(template).unwrap().is_unique(), unique, "{template}");
+        }
+        let long = format!("http://h/{}", "n".repeat(400));
+        for url in [&long, &format!("{long}.{}", "e".repeat(400)), &format!("{long}.html")] {
+            let (hash, name) = (Digest::of(url).hex(16), expand("{hash}-{name}", url));
+            assert!(name.starts_with(&hash) && name.len() <= names::COMPONENT_MAX, "{name}");
+        }
     }
 
     #[test]

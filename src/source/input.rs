@@ -13,6 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
+/// Endings of files that lists are kept in, more likely than a host's.
+const LISTS: [&str; 5] = [".txt", ".list", ".lst", ".csv", ".urls"];
+
 /// What one attempt to read gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
@@ -73,6 +76,9 @@ impl Reader {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let descriptor = match rustix::fs::open(path, flags, Mode::empty()) {
             Err(Errno::NXIO) => bail!("{}: it is a socket or has no device behind it", context()),
+            Err(Errno::NOENT) if may_be_a_url(&label) => {
+                bail!("{}: no such file (to fetch it, write https://{label})", context())
+            }
             opened => opened.with_context(context)?,
         };
         let end = End::AtHangUp;
@@ -165,6 +171,18 @@ impl Descriptor {
             Descriptor::Standard(descriptor) => descriptor.as_fd(),
         }
     }
+}
+
+/// Whether a name of no file was perhaps meant as a URL: it begins like the name of a host. One with a user is not
+/// repeated in a hint.
+fn may_be_a_url(text: &str) -> bool {
+    let (host, rest) = text.split_once('/').unwrap_or((text, ""));
+    let is_name =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+    let has_dots = name.contains('.') && name.split('.').all(is_name);
+    let is_list = rest.is_empty() && LISTS.iter().any(|ending| name.ends_with(ending));
+    has_dots && port.parse::<u16>().is_ok() && !is_list
 }
 
 /// Device and inode of a file or FIFO; `None` for what anybody may share, as a terminal or `/dev/null`.

@@ -1,0 +1,97 @@
+//! What must be told to nobody: passwords in lines, options, headers and the environment, wherever something is written.
+
+use std::os::unix::ffi::OsStrExt;
+
+use crate::harness::raw::refusing_url;
+use crate::harness::{Fetch, Finished, Gate, Raw, Reply, Seen, Server, Step, until};
+
+/// No stream, file or file name has a secret, but for the list itself.
+#[track_caller]
+fn is_not_told(run: &Finished) {
+    let mut everything = run.place().tree(".");
+    everything.remove("urls.txt");
+    everything.insert("stdout".to_owned(), run.stdout.clone());
+    everything.insert("stderr".to_owned(), run.stderr.clone());
+    for (name, content) in everything {
+        assert!(!name.contains("S3CR3T"), "{name}\n{run}");
+        assert!(!String::from_utf8_lossy(&content).contains("S3CR3T"), "{name}\n{run}");
+    }
+}
+
+#[test]
+fn the_password_of_a_proxy_is_told_to_nobody() {
+    let refusing = refusing_url();
+    let closing = Raw::always(vec![Step::ReadHead]).url("");
+    let forbidding = Server::http(|_| Reply::status(407).header("proxy-authenticate", "Basic realm=\"S\""));
+    let serving = Server::http(|_| Reply::ok("x"));
+    let proxies = [refusing.trim_end_matches('/'), &closing, &forbidding.url(""), &serving.url("")];
+    let with_user = |proxy: &str| proxy.replace("//", "//user:S3CR3T-1@");
+    let proxies = proxies.iter().map(|proxy| with_user(proxy));
+    let odd = [
+        "http://user:S3CR3T-2@no-such-host.invalid:1",
+        "odd://user:S3CR3T-3@127.0.0.1:1",
+        "http://user:S3CR3T-4@[::",
+        "user:S3CR3T-5@127.0.0.1:99999",
+        "odd://user:S3CR3T-6 '@' x@127.0.0.1:1",
+    ];
+    for proxy in proxies.chain(odd.map(str::to_owned)) {
+        for args in [&["--json", "-v", "--results", "results", "--failed", "failed"][..], &["-v"], &["-q"]] {
+            let fetch = || {
+                let args = args.iter().chain(&["--retry", "0", "-d", "out"]);
+                Fetch::new().args(args).urls(&["http://target.invalid/a", "https://target.invalid/b"])
+            };
+            is_not_told(&fetch().args(["-x", &proxy]).run());
+            is_not_told(&fetch().env("http_proxy", &proxy).env("https_proxy", &proxy).run());
+        }
+    }
+}
+
+#[test]
+fn a_secret_header_is_told_to_nobody_whatever_the_answer() {
+    let refusing = refusing_url();
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        "/ok" => Reply::ok("x"),
+        "/away" => Reply::redirect(302, refusing.clone()),
+        "/broken" => Reply::ok("some").then_break(),
+        _ => Reply::status(500),
+    });
+    let urls = ["/ok", "/away", "/broken", "/no"].map(|path| server.url(path));
+    for args in [&["--json", "-v", "--results", "results", "--failed", "failed"][..], &["-v"], &["-q"]] {
+        let fetch = Fetch::new().args(["--retry", "1", "--retry-delay", "0.01", "-d", "out"]).args(args).urls(&urls);
+        let run = fetch.args(["-H", "Authorization: Bearer S3CR3T-1", "-H", "Cookie: a=S3CR3T-2"]).run();
+        run.assert_exit(1);
+        is_not_told(&run);
+        // The line of an option that is refused is the user's own, yet not repeated.
+        let refused = Fetch::new().args(["-H", "Authorization: S3CR3T-3\u{7}", &urls[0]]).run();
+        refused.assert_exit(2);
+        is_not_told(&refused);
+    }
+    assert!(server.seen().iter().all(|seen| seen.header("authorization").is_some_and(|it| it.contains("S3CR3T-1"))));
+}
+
+#[test]
+fn what_others_can_see_of_a_running_program_has_no_secret_that_came_by_file_or_environment() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| Reply::ok(seen.path.repeat(1 << 19)).then_wait(&held).body("the end"));
+    let url = |path: &str| server.url(path).replace("//", "//user:S3CR3T-1@");
+    let fetch = Fetch::recorded().args(["--results", "results", "--failed", "failed"]).urls(&[url("/a"), url("/b")]);
+    let running = fetch.env("no_proxy", "*").env("http_proxy", "http://user:S3CR3T-2@127.0.0.1:1").start();
+    let (place, pid) = (running.place().clone(), running.pid().as_raw_nonzero());
+    until("both files being written", || place.names("out").len() == 2);
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the command line");
+    assert!(!String::from_utf8_lossy(&command).contains("S3CR3T"));
+    for name in place.names(".") {
+        assert!(!name.contains("S3CR3T"), "{name}");
+    }
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(0).check_invariants(2);
+    is_not_told(&run);
+    for name in ["out/a", "out/b"] {
+        let mut attributes = vec![0; 4096];
+        let length = rustix::fs::listxattr(place.path(name), &mut attributes[..]).unwrap_or(0);
+        let attributes = std::ffi::OsStr::from_bytes(&attributes[..length]).to_string_lossy().into_owned();
+        assert!(!attributes.contains("user."), "{name} says where it is from: {attributes}");
+    }
+}
