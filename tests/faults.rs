@@ -103,6 +103,25 @@ fn after_a_failure_of_libcurl_without_retries_the_running_transfers_fail_once_ea
 }
 
 #[test]
+fn a_run_that_cannot_go_on_after_a_failure_of_libcurl_tells_of_every_line_it_read() {
+    if !has_faults() {
+        return;
+    }
+    let server = large();
+    let run_with = |fault: &str| {
+        let fetch = Fetch::recorded().args(["-j", "8"]).env("FETCHMANY_FAULT", "action:20").urls(&urls(&server, 40));
+        fetch.inject(fault).map(Fetch::run)
+    };
+    let Some(whole) = run_with("socketpair:error=EMFILE:when=1000") else { return };
+    // The last that are made: two by the multi handle that replaces the first one, and two by the one that tries whether
+    // there can be one.
+    let first = whole.place().trace().len() - 3;
+    let run = run_with(&format!("socketpair:error=EMFILE:when={first}")).expect("strace was there");
+    assert_eq!(run.code(), Some(3), "{run}");
+    run.assert_stderr_has("libcurl's multi handle").check_invariants(40);
+}
+
+#[test]
 fn a_libcurl_that_waits_with_select_gets_no_more_transfers_than_it_can_bear() {
     if !has_faults() {
         return;

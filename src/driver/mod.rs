@@ -142,11 +142,19 @@ impl Driver {
                 self.summed_up = true;
                 continue;
             }
-            let turn = self.engine.wait(self.deadline(), self.now).or_exit(Exit::Local)?;
-            self.now = turn.now;
-            self.readable |= turn.source;
-            if turn.signal {
-                self.hear().or_exit(Exit::Local)?;
+            match self.engine.wait(self.deadline(), self.now) {
+                Ok(turn) => {
+                    self.now = turn.now;
+                    self.readable |= turn.source;
+                    if turn.signal {
+                        self.hear().or_exit(Exit::Local)?;
+                    }
+                }
+                // Nothing moves any more, but what was read is told.
+                Err(error) => {
+                    self.break_off(Fatal { exit: Exit::Local, error });
+                    self.stop_now().or_exit(Exit::Local)?;
+                }
             }
             self.settle().or_exit(Exit::Local)?;
             self.draw();

@@ -148,14 +148,29 @@ impl Driver {
             }
         }
         if heard == Shutdown::Stopping && self.shutdown < Shutdown::Stopping {
-            self.engine.cancel();
-            for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
-                self.sink.abandon(body, None);
-                self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;
-            }
-            self.give_up = Some(self.now + LAST_WORDS);
+            self.end_transfers()?;
         }
         self.shutdown = self.shutdown.max(heard);
+        Ok(())
+    }
+
+    /// Nothing can be transferred any more: what waits is cancelled, and so is what runs.
+    pub(super) fn stop_now(&mut self) -> anyhow::Result<()> {
+        if self.shutdown < Shutdown::Draining {
+            self.stop("libcurl failed")?;
+        }
+        self.shutdown = Shutdown::Stopping;
+        self.end_transfers()
+    }
+
+    /// What runs is cancelled, and the reader of standard output has a moment to take what is told of it.
+    fn end_transfers(&mut self) -> anyhow::Result<()> {
+        self.engine.cancel();
+        for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
+            self.sink.abandon(body, None);
+            self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;
+        }
+        self.give_up = Some(self.now + LAST_WORDS);
         Ok(())
     }
 }
