@@ -146,6 +146,18 @@ fn a_libcurl_that_waits_with_select_gets_no_more_transfers_than_it_can_bear() {
 }
 
 #[test]
+fn a_connection_that_stands_carries_those_that_get_no_socket() {
+    let server = large();
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.05"]).urls(&urls(&server, 12));
+    // libcurl opens two to see whether there is IPv6; the third carries everything.
+    let Some(fetch) = fetch.inject("socket:error=EMFILE:when=4+") else { return };
+    let run = fetch.run();
+    run.assert_exit(0);
+    check(&run, 12, |name| format!("/{name}").repeat(20_000));
+    assert_eq!(server.counts(|counts| counts.connections), 1, "{run}");
+}
+
+#[test]
 fn a_socket_that_cannot_be_watched_costs_one_transfer_one_attempt() {
     let server = without_keep_alive();
     // By name, so that the resolver's wake-ups are among what is watched.
