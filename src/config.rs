@@ -27,11 +27,10 @@ const DEFAULT_PER_HOST: usize = 8;
 const MOST_AUTO_JOBS: usize = 10_000;
 /// `--connect-timeout 0`, as in curl.
 const CURLS_CONNECT_TIMEOUT: Duration = Duration::from_secs(300);
-/// How far the list is read ahead at most: behind 10,000 lines of one slow host the next host is still seen.
-const WINDOW: schedule::Window = schedule::Window { jobs: 16_384, bytes: 16 << 20 };
-
+/// How far a list is read ahead at most: behind 10,000 lines of one slow host the next host is still seen.
+const LIST_WINDOW: schedule::Window = schedule::Window { jobs: 16_384, bytes: 16 << 20, ahead: schedule::Ahead::Hosts };
 /// A daemon's: what it has taken from the pipe is lost when it is killed.
-const DAEMON_WINDOW: schedule::Window = schedule::Window { jobs: 1_024, bytes: 1 << 20 };
+const DAEMON_WINDOW: schedule::Window = schedule::Window { jobs: 4_096, bytes: 4 << 20, ahead: schedule::Ahead::Slots };
 
 /// The run, ready to be opened.
 pub struct Config {
@@ -201,7 +200,11 @@ fn schedule(args: &Args) -> schedule::Options {
             max_time: unless_zero(args.retry_max_time).unwrap_or(Duration::MAX),
             retry_after_max: args.retry_after_max,
         },
-        window: if args.fifo.is_some() { DAEMON_WINDOW } else { WINDOW },
+        window: match args.fifo {
+            Some(_) => DAEMON_WINDOW,
+            // Where very many run, as many again are known.
+            None => schedule::Window { jobs: LIST_WINDOW.jobs.max(2 * most), ..LIST_WINDOW },
+        },
         budget: match args.max_failures {
             _ if args.fail_early => schedule::Budget::Count(0),
             None => schedule::Budget::Unlimited,

@@ -42,7 +42,6 @@ pub struct Driver {
     report: Report,
     signals: Signals,
     kind: Kind,
-    jobs: usize,
     /// Whether the number of transfers is found while running.
     auto: bool,
     shutdown: Shutdown,
@@ -88,7 +87,6 @@ impl Driver {
         for note in warning.into_iter().chain(fitted) {
             report.note(&note);
         }
-        let jobs = config.engine.jobs;
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
         engine.watch(Wake::Signal, signals.fd()).map_err(anyhow::Error::new).or_exit(Exit::Local)?;
         // Not before everything else is open: a run that cannot begin leaves the results of the last one.
@@ -102,7 +100,6 @@ impl Driver {
             report,
             signals,
             kind: config.kind,
-            jobs,
             shutdown: Shutdown::Running,
             landing: VecDeque::new(),
             readable: true,
@@ -223,7 +220,7 @@ impl Driver {
 
     /// Whether those who read the results keep up.
     fn has_room(&self) -> bool {
-        self.landing.len() < self.jobs && self.report.backlog() < BACKLOG
+        self.landing.len() < self.schedule.jobs_limit() && self.report.backlog() < BACKLOG
     }
 
     /// No more lines are read, nor is looked after where they come from.

@@ -1,9 +1,10 @@
 //! `-j auto`: finds how many transfers at once are worth it, for one host or for all together.
 //!
-//! Works in rounds with a fixed number of transfers. By Little's law the goodput of a round is that number times the
-//! mean work of a transfer over its mean duration; only attempts that began in the round count. While doubling brings
-//! goodput, it doubles; then it tries a little more and a little less in turn and keeps what is better, fewer if it
-//! makes no difference. Deadlines that pass, and answers that get slower without more goodput, make it fewer at once.
+//! Works in rounds with a fixed number of transfers. The goodput of a round is the work that ends in it over its time,
+//! from the end of the first transfer that began in it: before that, what ends is what the round before began. While
+//! doubling brings goodput, it doubles; then it tries a little more and a little less in turn and keeps what is better,
+//! fewer if it makes no difference. Deadlines that pass, and answers that get slower without more goodput, make it
+//! fewer at once.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 const REQUEST: f64 = 32.0 * 1024.0;
 /// A round lasts at least so long: shorter ones measure the machine's scheduler.
 const ROUND: Duration = Duration::from_millis(100);
-/// And has at least so many successes: fewer say nothing about a mean.
-const SUCCESSES: u32 = 32;
+/// And has at least so many successes: fewer say little about a mean.
+const SUCCESSES: usize = 32;
 /// The part of a linear gain that more transfers must bring.
 const WORTH: f64 = 0.4;
 /// Rounds between two trials.
@@ -69,18 +70,19 @@ enum Trial {
 #[derive(Debug)]
 struct Round {
     began: Instant,
+    /// When the first transfer ended that began in this round: from there on it is measured.
+    measured: Option<Instant>,
     successes: u32,
     /// Whether the window was used up.
     is_full: bool,
     late: usize,
     work: f64,
-    seconds: f64,
     first_byte: f64,
 }
 
 impl Round {
     fn new(now: Instant) -> Round {
-        Round { began: now, successes: 0, is_full: false, late: 0, work: 0.0, seconds: 0.0, first_byte: 0.0 }
+        Round { began: now, measured: None, successes: 0, is_full: false, late: 0, work: 0.0, first_byte: 0.0 }
     }
 }
 
@@ -121,19 +123,19 @@ impl Auto {
 
     /// Counts a success.
     pub fn served(&mut self, served: Served, now: Instant) {
-        if served.released < self.round.began {
-            return;
-        }
         let enough = self.successes();
         let round = &mut self.round;
-        round.successes += 1;
         // Those that began together end together: the first of them saw all.
         round.is_full |= served.running >= self.window;
+        let Some(measured) = round.measured else {
+            round.measured = (served.released >= round.began).then_some(now);
+            return;
+        };
+        round.successes += 1;
         round.work += served.bytes as f64 + REQUEST;
-        round.seconds += now.saturating_duration_since(served.released).as_secs_f64();
         round.first_byte += served.first_byte.unwrap_or_default().as_secs_f64();
-        if round.successes >= enough && now.saturating_duration_since(round.began) >= ROUND {
-            self.end_round(now);
+        if round.successes >= enough && now.saturating_duration_since(measured) >= ROUND {
+            self.end_round(measured, now);
         }
     }
 
@@ -146,6 +148,11 @@ impl Auto {
         if self.round.late * self.late_divisor >= self.window {
             self.fewer(self.window * 7 / 10, now);
         }
+    }
+
+    /// The host refuses some: what it allows is found otherwise, and measured from anew when it allows all.
+    pub fn suspend(&mut self, now: Instant) {
+        self.fewer(self.window, now);
     }
 
     /// Something ran out with so many transfers.
@@ -162,12 +169,15 @@ impl Auto {
 
     /// Successes that make a round.
     fn successes(&self) -> u32 {
-        let rounds = match self.phase {
+        // Doubling shows in few; a verdict against it, or on a small step, needs more.
+        let times = match self.phase {
             Phase::Rising => 1,
             Phase::Holding { .. } | Phase::Trying(_) => 2,
             Phase::Doubting => 4,
         };
-        u32::try_from(self.window * rounds).unwrap_or(u32::MAX).max(SUCCESSES)
+        // Whole windows: those that begin together end together, and a part of them would count as more in less time.
+        let windows = SUCCESSES.div_ceil(self.window) * times;
+        u32::try_from(self.window * windows).unwrap_or(u32::MAX)
     }
 
     fn begin(&mut self, window: usize, phase: Phase, now: Instant) {
@@ -176,7 +186,7 @@ impl Auto {
         self.round = Round::new(now);
     }
 
-    fn end_round(&mut self, now: Instant) {
+    fn end_round(&mut self, measured: Instant, now: Instant) {
         let round = &self.round;
         if !round.is_full {
             // The window was not used up: nothing was learned about it.
@@ -187,7 +197,7 @@ impl Auto {
         }
         let level = Level {
             window: self.window,
-            goodput: self.window as f64 * round.work / round.seconds.max(1e-9),
+            goodput: round.work / now.saturating_duration_since(measured).as_secs_f64(),
             first_byte: round.first_byte / f64::from(round.successes),
         };
         match (self.phase, self.base) {
@@ -196,6 +206,8 @@ impl Auto {
                     return self.phase = Phase::Doubting;
                 }
                 let better = if level.goodput > base.goodput * 1.1 { level } else { base };
+                // Measured anew and doubled once more: to stop too early costs most.
+                self.step = 1.0;
                 self.hold(better, Trial::More, now);
             }
             (Phase::Rising | Phase::Doubting, _) => {
@@ -265,5 +277,96 @@ impl Level {
     fn is_worth_more_than(&self, base: Level) -> bool {
         let linear = self.window as f64 / base.window.max(1) as f64 - 1.0;
         self.goodput >= base.goodput * (1.0 + WORTH * linear)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server in rounds: each transfer takes what `takes` says for so many at once, and all end together.
+    struct Server {
+        auto: Auto,
+        now: Instant,
+    }
+
+    impl Server {
+        fn new(window: usize, most: usize) -> Server {
+            let now = Instant::now();
+            Server { auto: Auto::new(window, most, 20, now), now }
+        }
+
+        /// Lets as many transfers as allowed, `most` at most, run `times` times.
+        fn run(&mut self, times: usize, most: usize, takes: impl Fn(usize) -> Duration) -> usize {
+            for _ in 0..times {
+                let (released, running) = (self.now, self.auto.window().min(most));
+                let takes = takes(running);
+                self.now += takes;
+                for ended in 0..running {
+                    let running = running - ended;
+                    let served = Served { released, bytes: 0, first_byte: Some(takes), running };
+                    self.auto.served(served, self.now);
+                }
+            }
+            self.auto.window()
+        }
+    }
+
+    fn always(millis: u64) -> impl Fn(usize) -> Duration {
+        move |_| Duration::from_millis(millis)
+    }
+
+    /// `workers` at once, 100 ms each.
+    fn workers(workers: usize) -> impl Fn(usize) -> Duration {
+        move |running| Duration::from_millis(100).mul_f64((running as f64 / workers as f64).max(1.0))
+    }
+
+    #[test]
+    fn it_doubles_while_that_brings_goodput_and_stops_at_the_most() {
+        let mut server = Server::new(8, 1_000);
+        assert_eq!(server.run(5, 9_999, always(100)), 16);
+        server.run(30, 9_999, always(100));
+        assert_eq!(server.auto.base.map(|base| base.window), Some(1_000));
+        assert!((875..=1_000).contains(&server.run(500, 9_999, always(100))), "{}", server.auto.window());
+    }
+
+    #[test]
+    fn it_stays_near_what_the_server_does_at_once() {
+        for at_once in [1, 3, 20, 100, 300] {
+            let mut server = Server::new(8, 1_000);
+            server.run(300, 9_999, workers(at_once));
+            let window = server.auto.base.map_or(0, |base| base.window);
+            assert!(window * 10 >= at_once * 8 && window <= (at_once * 2).max(8), "{at_once}: {window}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_used_does_not_grow() {
+        let mut server = Server::new(8, 1_000);
+        assert_eq!(server.run(500, 7, always(100)), 8);
+    }
+
+    #[test]
+    fn late_transfers_make_it_fewer_once() {
+        let mut server = Server::new(100, 100);
+        server.run(50, 9_999, always(100));
+        let (before, released) = (server.auto.window(), server.now);
+        server.now += Duration::from_secs(30);
+        for _ in 0..before {
+            server.auto.late(released, server.now);
+        }
+        assert_eq!(server.auto.window(), before * 7 / 10);
+        assert!(server.run(100, 9_999, always(100)) > before * 7 / 10, "and it recovers");
+    }
+
+    #[test]
+    fn answers_that_get_slower_for_everybody_make_it_fewer() {
+        let mut server = Server::new(64, 64);
+        server.run(50, 9_999, always(100));
+        let before = server.auto.window();
+        let slower = server.run(12, 9_999, always(300));
+        assert!(slower < before, "{before} {slower}");
+        server.auto.halve(server.now);
+        assert_eq!(server.auto.window(), slower / 2);
     }
 }

@@ -103,6 +103,11 @@ impl Breaker {
         self.state != State::Reached
     }
 
+    /// Whether nothing is known yet: the first attempt is on its way, or still to come.
+    pub fn is_new(&self) -> bool {
+        self.state == State::New
+    }
+
     /// Whether an attempt now is one to an unreachable host.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })

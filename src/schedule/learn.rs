@@ -60,7 +60,10 @@ impl Schedule {
         }
         let cap = match &mut queue.auto {
             Some(auto) => {
-                auto.served(served, now);
+                match queue.ramp.is_limiting() {
+                    true => auto.suspend(now),
+                    false => auto.served(served, now),
+                }
                 auto.window().min(per_host)
             }
             None => per_host,

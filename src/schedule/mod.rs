@@ -34,7 +34,7 @@ use std::time::Instant;
 
 pub use budget::Budget;
 pub use notes::{Level, Note};
-pub use options::{Jobs, Options, Window};
+pub use options::{Ahead, Jobs, Options, Window};
 pub use rate::Rate;
 pub use retry::{Attempt, Retry};
 
@@ -137,9 +137,8 @@ impl Schedule {
         }
     }
 
-    /// Whether another line should be read: about as many are known as run; and more, up to the window, while there is
-    /// a slot that no known host may use, or fewer hosts are known than there are slots, because the next line may
-    /// bring another host.
+    /// Whether another line should be read: until about as many are known as run; and more, up to the window, while the
+    /// next one may bring a host that is missing ([`Ahead`]).
     pub fn wants_more(&self) -> bool {
         let (known, limit) = (self.queues.totals(), self.jobs_limit());
         if self.is_draining || !self.has_room() {
@@ -148,7 +147,8 @@ impl Schedule {
         if known.ready < limit.max(AHEAD) {
             return true;
         }
-        self.held.is_none() && (known.startable < limit.saturating_sub(self.running) || known.hosts < limit)
+        let is_short_of_hosts = self.options.window.ahead == Ahead::Hosts && known.hosts < limit;
+        self.held.is_none() && (known.startable < limit.saturating_sub(self.running) || is_short_of_hosts)
     }
 
     fn has_room(&self) -> bool {
@@ -317,8 +317,8 @@ impl Schedule {
         Verdict::Kept
     }
 
-    /// Counts a job that was settled, here or elsewhere. Some, once, with the reason, when there were too many failures:
-    /// nothing more should start.
+    /// Counts a job that was settled, here or elsewhere. Some, once, with the reason, when there were too many
+    /// failures: nothing more should start.
     pub fn settled(&mut self, outcome: &Outcome) -> Option<String> {
         self.spent.settled(self.options.budget, outcome)
     }

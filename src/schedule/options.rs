@@ -44,4 +44,16 @@ pub struct Window {
     pub jobs: usize,
     /// Their memory in bytes, the allocator's share not counted: about 350 each, and three times the length of the URL.
     pub bytes: usize,
+    /// What is worth reading so far ahead for.
+    pub ahead: Ahead,
+}
+
+/// When more is read than about as many lines as there are slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// While there is a slot that no known host may use: a pipe is emptied no faster than it is served.
+    Slots,
+    /// Also while fewer hosts are known than there are slots: a host further on in the list gets its share even when
+    /// one host could use every slot.
+    Hosts,
 }

@@ -70,7 +70,7 @@ pub struct Totals {
     pub waiting: usize,
     /// Of those, the ones that wait for a slot alone, the run's or their host's.
     pub ready: usize,
-    /// Of those, the ones that wait for the run's.
+    /// Of those, the ones that wait for the run's, or will as soon as the first connection to their host stands.
     pub startable: usize,
     /// Hosts with ready jobs.
     pub hosts: usize,
@@ -222,7 +222,7 @@ impl Queues {
         let entry = self.entry(id);
         entry.queue.tick(now);
         let gate = entry.queue.gate(&limits, now);
-        let standing = entry.stands(id, gate, now);
+        let standing = entry.stands(id, gate, limits.per_host, now);
         let before = std::mem::replace(&mut entry.standing, standing);
         if standing.idle.is_some() && before.idle.is_none() {
             entry.queue.shrink();
@@ -269,7 +269,7 @@ impl Queues {
 }
 
 impl Entry {
-    fn stands(&self, id: HostId, gate: Gate, now: Instant) -> Standing {
+    fn stands(&self, id: HostId, gate: Gate, per_host: usize, now: Instant) -> Standing {
         let queue = &self.queue;
         let line = if queue.breaker.is_open() { Line::Unreachable } else { Line::Reachable };
         let startable = if let Gate::Start(slots) = gate { slots } else { 0 };
@@ -285,7 +285,13 @@ impl Entry {
             totals: Totals {
                 waiting: queue.waiting(),
                 ready: if is_live { queue.ready() } else { 0 },
-                startable: if is_live { startable } else { 0 },
+                startable: match gate {
+                    Gate::Start(_) | Gate::Event if queue.breaker.is_new() => {
+                        queue.ready().min(per_host.saturating_sub(queue.running()))
+                    }
+                    _ if is_live => startable,
+                    _ => 0,
+                },
                 hosts: usize::from(is_live),
                 bytes: queue.bytes(),
             },

@@ -67,6 +67,11 @@ impl Ramp {
         self.row
     }
 
+    /// Whether the host has fewer than are allowed otherwise.
+    pub fn is_limiting(&self) -> bool {
+        self.allowed.is_some()
+    }
+
     /// Whether the host served nothing of what was in flight when it was last paused.
     pub fn refused_all(&self) -> bool {
         self.served == 0

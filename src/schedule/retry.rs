@@ -113,7 +113,7 @@ impl Retry {
         spent < if class == ErrorClass::Dns { self.retries.min(DNS_RETRIES) } else { self.retries }
     }
 
-    /// Failures in a row after which nobody goes on asking for a host that cannot be reached: what one URL's retries come
+    /// Failed attempts after the first for which a host that cannot be reached is given up: what one URL's retries come
     /// to, but never fewer than three attempts where a connection failed, which can be chance.
     pub fn probes(&self, class: ErrorClass) -> u32 {
         if class == ErrorClass::Dns { self.retries.min(DNS_RETRIES) } else { self.retries.max(2) }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::retry::{Attempt, Retry};
-use super::{Budget, Jobs, Next, Options, Schedule, Verdict, Window};
+use super::{Ahead, Budget, Jobs, Next, Options, Schedule, Verdict, Window};
 use crate::job::{ErrorClass, Failure, Host, Job, Origin, Tries};
 
 /// The defaults of the command line.
@@ -19,10 +19,15 @@ pub fn options(jobs: usize) -> Options {
         rate: None,
         rate_per_host: None,
         retry: RETRY,
-        window: Window { jobs: 16_384, bytes: 16 << 20 },
+        window: window(16_384),
         budget: Budget::Unlimited,
         seed: 7,
     }
+}
+
+/// So many jobs of up to 16 MiB.
+pub fn window(jobs: usize) -> Window {
+    Window { jobs, bytes: 16 << 20, ahead: Ahead::Hosts }
 }
 
 /// A host without TLS.
@@ -119,7 +124,6 @@ pub fn refusing(limit: usize, takes: Duration, refusal: Reply) -> Server {
 pub struct Seen {
     /// When, since the beginning.
     pub at: Duration,
-    /// Whose.
     /// The response.
     pub status: Option<u32>,
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::testing::{Reply, Server, World, options};
-use super::super::{Jobs, Options, Rate, Window};
+use super::super::testing::{Reply, Server, World, options, window};
+use super::super::{Ahead, Jobs, Options, Rate, Window};
 use crate::job::{ErrorClass, Failure};
 
 /// A server of which each answer is chance, but some are likelier than others.
@@ -40,7 +40,10 @@ fn every_job_ends_once_within_the_limits() {
             per_host: chance.usize(1..=most),
             rate,
             rate_per_host,
-            window: Window { jobs: chance.usize(1..300), bytes: 1 << 20 },
+            window: Window {
+                ahead: if chance.bool() { Ahead::Hosts } else { Ahead::Slots },
+                ..window(chance.usize(1..300))
+            },
             seed,
             ..options(most)
         };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::retry::Retry;
-use super::super::testing::{RETRY, Reply, World, lines, options, slow};
-use super::super::{Level, Options, Window};
+use super::super::testing::{RETRY, Reply, World, lines, options, slow, window};
+use super::super::{Level, Options};
 use crate::job::ErrorClass;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,8 +107,7 @@ fn a_daemon_finds_that_a_host_is_back() {
     };
     // A line every second, for ten minutes: what is written while the host is down fails, soon all is well again.
     let list = (0..600).flat_map(|_| ["clock".to_owned(), "h".to_owned()]);
-    let window = Window { jobs: 1, bytes: usize::MAX };
-    let options = Options { window, per_host: 1, ..options(10) };
+    let options = Options { window: window(1), per_host: 1, ..options(10) };
     let world = World::new(options, list).with("clock", slow(Duration::from_secs(1))).with("h", Box::new(dead)).run();
     let last = world.failed().iter().map(|ended| ended.at).max().expect("some");
     assert!(last > Duration::from_secs(230) && last < back + Duration::from_secs(240), "{last:?}");

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::testing::{World, job, lines, options, slow};
-use super::super::{Level, Next, Options, Schedule, Window};
+use super::super::testing::{World, job, lines, options, slow, window};
+use super::super::{Ahead, Level, Next, Options, Schedule, Window};
 use crate::job::Job;
 
 fn text(urlnum: u64, name: &str, length: usize, now: Instant) -> Job {
@@ -26,7 +26,7 @@ fn about_as_many_are_read_as_run_where_there_are_hosts_enough() {
 #[test]
 fn a_list_of_one_host_is_read_to_the_window_and_no_further() {
     let list = lines("h", 100_000);
-    let options = Options { window: Window { jobs: 1_000, bytes: usize::MAX }, ..options(50) };
+    let options = Options { window: window(1_000), ..options(50) };
     let mut world = World::new(options, list).with("h", slow(Duration::from_secs(1)));
     world.turn();
     let mut world = world.run_until(Duration::from_secs(60));
@@ -37,18 +37,32 @@ fn a_list_of_one_host_is_read_to_the_window_and_no_further() {
 }
 
 #[test]
+fn a_pipe_is_emptied_no_faster_than_it_is_served() {
+    let window = Window { ahead: Ahead::Slots, ..window(4_096) };
+    let list = || lines("h", 100_000);
+    let mut busy = World::new(Options { window, ..options(10) }, list()).with("h", slow(Duration::from_secs(1)));
+    busy.turn();
+    let busy = busy.run_until(Duration::from_secs(9));
+    assert!(busy.most_waiting <= 100, "{}", busy.most_waiting);
+    // Eight of fifty slots in use: somebody else may be behind.
+    let mut free =
+        World::new(Options { window, per_host: 8, ..options(50) }, list()).with("h", slow(Duration::from_secs(1)));
+    free.turn();
+    assert_eq!(free.run_until(Duration::from_secs(9)).most_waiting, 4_096);
+}
+
+#[test]
 fn long_lines_fill_the_window_by_their_memory() {
     let now = Instant::now();
-    let window = Window { jobs: 16_384, bytes: 16 << 20 };
     for (length, most) in [(60, 16_384), (1_000, 6_000), (65_536, 100)] {
-        let mut schedule = Schedule::new(Options { window, ..options(50) }, now);
+        let mut schedule = Schedule::new(options(50), now);
         let mut read = 0;
         while schedule.wants_more() {
             schedule.push(text(read, "h", length, now), now);
             read += 1;
         }
         assert!(read <= most, "{length}: {read}");
-        assert!(read as usize * length * 3 <= window.bytes + 4 * length, "{length}: {read}");
+        assert!(read as usize * length * 3 <= (16 << 20) + 4 * length, "{length}: {read}");
     }
 }
 
@@ -64,8 +78,7 @@ fn a_waiting_line_costs_about_four_hundred_bytes_and_its_text() {
 #[test]
 fn delayed_jobs_count_for_the_window() {
     let now = Instant::now();
-    let window = Window { jobs: 10, bytes: usize::MAX };
-    let mut schedule = Schedule::new(Options { window, ..options(50) }, now);
+    let mut schedule = Schedule::new(Options { window: window(10), ..options(50) }, now);
     for urlnum in 0..10 {
         assert!(schedule.wants_more());
         schedule.push(job(urlnum, "h", now), now);

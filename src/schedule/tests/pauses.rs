@@ -106,6 +106,9 @@ fn no_request_reaches_a_host_inside_its_pause_and_all_urls_end_ok() {
                 let inside = seen.iter().filter(|seen| seen.at > pause.start && seen.at < pause.end).count();
                 assert_eq!(inside, 0, "{what}");
             }
+            // No URL is told to wait over and over: those that were go first.
+            assert!(world.ended.iter().all(|ended| ended.job.tries.pauses <= 5), "{what}");
+            assert!(seen.len() <= 450, "{what}: {} requests", seen.len());
         }
     }
 }
