@@ -135,8 +135,30 @@ pub enum Persistence {
     Passing,
     /// It will be there again.
     Lasting,
-    /// This machine ran out of something that comes back: descriptors, ports, buffers. To wait for it costs no attempt.
-    Shortage,
+    /// This machine ran out of something that comes back. To wait for it costs no attempt.
+    Shortage(Lack),
+}
+
+/// What this machine ran out of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Of this process, or of the whole system.
+    Descriptors,
+    /// Local ports: those of closed connections come back after a minute.
+    Ports,
+    /// Buffers of the kernel.
+    Memory,
+}
+
+impl Lack {
+    /// The word for a person.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lack::Descriptors => "descriptors",
+            Lack::Ports => "ports",
+            Lack::Memory => "memory",
+        }
+    }
 }
 
 impl Failure {
@@ -155,9 +177,9 @@ impl Failure {
         Failure { persistence: Persistence::Passing, ..self }
     }
 
-    /// The same failure, for want of something that comes back (no descriptor left).
-    pub fn shortage(self) -> Self {
-        Failure { persistence: Persistence::Shortage, ..self }
+    /// The same failure, for want of something that comes back.
+    pub fn shortage(self, lack: Lack) -> Self {
+        Failure { persistence: Persistence::Shortage(lack), ..self }
     }
 
     /// The input line cannot be a job (`CURLE_URL_MALFORMAT`).

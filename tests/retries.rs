@@ -239,20 +239,20 @@ fn assert_attempts_sent(run: &Finished, server: &Server, call: &str) {
 
 #[test]
 fn what_this_machine_runs_out_of_is_waited_for_and_costs_no_attempt() {
-    for (call, error) in [
-        ("socket", "EMFILE"),
-        ("socket", "ENFILE"),
-        ("socket", "ENOBUFS"),
-        ("connect", "EADDRNOTAVAIL"),
-        ("connect", "ENOBUFS"),
-        ("openat", "EMFILE"),
+    for (call, error, lack) in [
+        ("socket", "EMFILE", "descriptors"),
+        ("socket", "ENFILE", "descriptors"),
+        ("socket", "ENOBUFS", "memory"),
+        ("connect", "EADDRNOTAVAIL", "ports"),
+        ("connect", "ENOBUFS", "memory"),
+        ("openat", "EMFILE", "descriptors"),
     ] {
         let when = if call == "openat" { "60..70" } else { "12..24" };
         let Some((server, run)) = fetch_short_of(call, error, when) else { return };
         run.assert_exit(0).check_invariants(100);
         assert_attempts_sent(&run, &server, call);
-        let told = run.stderr_text().lines().filter(|line| line.contains("this machine is at a limit")).count();
-        assert_eq!(told, 1, "{call} {error}: it is said once\n{run}");
+        assert_eq!(run.stderr_text().matches("this machine is at a limit").count(), 1, "it is said once\n{run}");
+        run.assert_stderr_has(&format!("this machine is at a limit, out of {lack} ("));
     }
 }
 
@@ -335,6 +335,5 @@ fn a_machine_with_few_ports_left_fetches_everything() {
     let fetch = Fetch::new().args(["--json", "--discard", "-j", "200", "--retry", "0"]);
     let run = fetch.under(["unshare", "-n", "bash", "-c", &script, "bash"]).urls(&list).run();
     run.assert_exit(0).check_invariants(list.len());
-    let told = run.stderr_text().lines().filter(|line| line.contains("this machine is at a limit")).count();
-    assert_eq!(told, 1, "it is said once\n{run}");
+    assert_eq!(run.stderr_text().matches("this machine is at a limit, out of ports (").count(), 1, "said once\n{run}");
 }

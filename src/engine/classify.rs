@@ -6,7 +6,8 @@ use rustix::io::Errno;
 
 use super::ffi;
 use super::transfer::Transfer;
-use crate::job::{ErrorClass, Failure};
+use crate::job::{ErrorClass, Failure, Lack};
+use crate::sink::lack;
 use crate::text::without_quoted_credentials;
 
 /// Everything the verdict depends on.
@@ -34,8 +35,10 @@ struct Facts<'a> {
 /// The failure of a transfer that ended with `code`, which is not `CURLE_OK`.
 pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> Failure {
     let transfer = easy.get_ref();
-    if let Some(error) = transfer.socket_error() {
-        return Failure::new(ErrorClass::Local, code_number(code), format!("open a socket: {error}")).shortage();
+    if let Some(errno) = transfer.socket_error() {
+        let error = std::io::Error::from(errno);
+        let failure = Failure::new(ErrorClass::Local, code_number(code), format!("open a socket: {error}"));
+        return failure.shortage(lack(errno).unwrap_or(Lack::Descriptors));
     }
     classify(Facts {
         code,
@@ -52,8 +55,8 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> F
 
 fn classify(facts: Facts<'_>) -> Failure {
     use ErrorClass::*;
-    if lacks_local_means(&facts) {
-        return Failure::new(Local, code_number(facts.code), text(facts)).shortage();
+    if let Some(lack) = local_lack(&facts) {
+        return Failure::new(Local, code_number(facts.code), text(facts)).shortage(lack);
     }
     if let Some(refusal) = refused_by_proxy(&facts) {
         return refusal;
@@ -102,13 +105,14 @@ fn classify(facts: Facts<'_>) -> Failure {
     Failure::new(class, code_number(facts.code), text(facts))
 }
 
-/// Whether this machine ran out of something that comes back when other transfers end: ports, descriptors, buffers.
-fn lacks_local_means(facts: &Facts<'_>) -> bool {
-    let lacking = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    let lacks = || lacking.iter().any(|errno| i64::from(errno.raw_os_error()) == facts.os_errno);
+/// What this machine ran out of, when that is why.
+fn local_lack(facts: &Facts<'_>) -> Option<Lack> {
     match facts.code {
-        curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_SEND_ERROR | curl_sys::CURLE_RECV_ERROR => lacks(),
-        _ => false,
+        curl_sys::CURLE_COULDNT_CONNECT | curl_sys::CURLE_SEND_ERROR | curl_sys::CURLE_RECV_ERROR => {
+            let error = std::io::Error::from_raw_os_error(i32::try_from(facts.os_errno).ok()?);
+            Errno::from_io_error(&error).and_then(lack)
+        }
+        _ => None,
     }
 }
 
@@ -184,8 +188,8 @@ mod tests {
             (Facts { code: 6, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 7, ..connecting }, Connect, Persistence::Passing),
             (Facts { code: 7, os_errno: 111, ..connecting }, Connect, Persistence::Passing),
-            (Facts { code: 7, os_errno: 99, ..connecting }, Local, Persistence::Shortage),
-            (Facts { code: 55, os_errno: 105, ..CONNECTED }, Local, Persistence::Shortage),
+            (Facts { code: 7, os_errno: 99, ..connecting }, Local, Persistence::Shortage(Lack::Ports)),
+            (Facts { code: 55, os_errno: 105, ..CONNECTED }, Local, Persistence::Shortage(Lack::Memory)),
             (Facts { code: 28, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 28, ..connecting }, Connect, Persistence::Passing),
             (Facts { code: 28, ..waiting }, Connect, Persistence::Passing),

@@ -5,12 +5,12 @@
 //! panic here would be swallowed and every later callback of the program skipped.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use curl::easy::{Handler, WriteError};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::coding::Decoder;
@@ -80,7 +80,7 @@ pub struct Transfer {
     decoder: Option<Decoder>,
     failure: Option<Failure>,
     /// Why no socket could be opened.
-    socket_error: Option<io::Error>,
+    socket_error: Option<Errno>,
 }
 
 impl Transfer {
@@ -170,8 +170,8 @@ impl Transfer {
     }
 
     /// Why no socket could be opened, when that is what happened.
-    pub fn socket_error(&self) -> Option<&io::Error> {
-        self.socket_error.as_ref()
+    pub fn socket_error(&self) -> Option<Errno> {
+        self.socket_error
     }
 
     /// Ends the callbacks' part: the body, and what the callbacks found wrong. `whole` says that libcurl saw the
@@ -300,7 +300,7 @@ impl Handler for Transfer {
                 Some(socket.into_raw_fd())
             }
             Err(errno) => {
-                self.socket_error = Some(errno.into());
+                self.socket_error = Some(errno);
                 None
             }
         }

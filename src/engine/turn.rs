@@ -4,11 +4,13 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use curl::multi::Events;
+use rustix::io::Errno;
 
 use super::ffi::EventMulti;
 use super::waiter::EVENTS;
 use super::{Engine, Reactor, classify, multi};
-use crate::job::Failure;
+use crate::job::{Failure, Lack};
+use crate::sink::lack;
 
 impl Engine {
     /// Everything libcurl has to be told in one turn, and everything it has to tell.
@@ -189,7 +191,8 @@ impl Engine {
         for unwatched in self.reactor.selector.unwatched() {
             match self.running.remove(&unwatched.token) {
                 Some(entry) => {
-                    let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).shortage();
+                    let lack = Errno::from_io_error(&unwatched.error).and_then(lack).unwrap_or(Lack::Memory);
+                    let failure = Failure::local(format!("watch a socket: {}", unwatched.error)).shortage(lack);
                     self.end(entry, Err(failure));
                 }
                 None => self.unwatched.push(unwatched.fd),

@@ -9,7 +9,7 @@ use super::pause::Asked;
 use super::queues::HostId;
 use super::retry::{Attempt, Sign};
 use super::{Jobs, Schedule};
-use crate::job::{ErrorClass, Job};
+use crate::job::{ErrorClass, Failure, Job, Persistence};
 
 impl Schedule {
     /// A connection to the host stands.
@@ -134,15 +134,18 @@ impl Schedule {
         let running = queue.running();
         let found = queue.breaker.unreachable(failure, running, &self.options.retry, jitter, now);
         let (host, row, waiting) = (name(&queue.host), queue.breaker.row(), queue.waiting());
+        let hold = queue.breaker.hold(now).map_or_else(Default::default, |hold| hold - now);
         match found {
-            Found::Opened if row > 1 => {
-                self.notes.detail(format!("{host} cannot be reached ({}): one attempt at a time", failure.message));
-            }
+            Found::Held => self.notes.detail(format!(
+                "{host} cannot be reached ({}): one attempt at a time, the next in {}",
+                failure.message,
+                time(hold)
+            )),
             Found::Dead if waiting > 0 => self.notes.about_host(format!(
                 "{host} cannot be reached, {row} failures in a row ({}): {waiting} URLs fail without an attempt",
                 failure.message
             )),
-            Found::Opened | Found::Dead | Found::Same => {}
+            Found::Dead | Found::Same => {}
         }
         if !self.queues.get(id).breaker.is_single() {
             self.refused(id, released, now);
@@ -163,10 +166,14 @@ impl Schedule {
         if let Some(auto) = &mut self.auto {
             auto.halve(now);
         }
-        if let (false, Err(failure)) = (self.is_shortage_told, attempt.outcome) {
+        if let (false, Err(Failure { persistence: Persistence::Shortage(lack), message, .. })) =
+            (self.is_shortage_told, attempt.outcome)
+        {
             self.is_shortage_told = true;
-            let what = &failure.message;
-            self.notes.say(format!("this machine is at a limit ({what}): {most} transfers at once for a while"));
+            let lack = lack.as_str();
+            self.notes.say(format!(
+                "this machine is at a limit, out of {lack} ({message}): {most} transfers at once for a while"
+            ));
         }
     }
 }

@@ -77,7 +77,7 @@ pub enum Sign {
 pub fn sign(attempt: &Attempt<'_>) -> Sign {
     let Err(failure) = attempt.outcome else { return Sign::Served };
     match (failure.class, failure.persistence) {
-        (_, Persistence::Shortage) => Sign::Short,
+        (_, Persistence::Shortage(_)) => Sign::Short,
         (ErrorClass::Local | ErrorClass::Cancelled | ErrorClass::Input, _) => Sign::Nothing,
         (ErrorClass::Http, _) => match attempt.status {
             Some(429) => Sign::Busy(429),
@@ -150,6 +150,7 @@ impl Retry {
 mod tests {
     use super::super::testing::{RETRY, job};
     use super::*;
+    use crate::job::Lack;
 
     fn failure(class: ErrorClass) -> Failure {
         Failure::new(class, 0, "")
@@ -171,7 +172,7 @@ mod tests {
             assert_eq!(may_pass(&failure(class), None), expected, "{class:?}");
         }
         assert!(!may_pass(&failure(Tls).lasting(), None), "a refused certificate");
-        assert!(may_pass(&failure(Local).shortage(), None), "no descriptor");
+        assert!(may_pass(&failure(Local).shortage(Lack::Descriptors), None), "no descriptor");
     }
 
     #[test]
@@ -198,7 +199,7 @@ mod tests {
             ((failure(Protocol), None, None, true), Sign::Refused),
             ((failure(Partial), Some(200), None, true), Sign::Nothing),
             ((failure(TooLarge), Some(200), None, true), Sign::Served),
-            ((failure(Local).shortage(), None, None, false), Sign::Short),
+            ((failure(Local).shortage(Lack::Descriptors), None, None, false), Sign::Short),
             ((failure(Local).passing(), None, None, true), Sign::Nothing),
             ((failure(Local), Some(200), None, true), Sign::Nothing),
             ((failure(Cancelled), None, None, false), Sign::Nothing),

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use crate::job::Failure;
+use crate::job::{Failure, Lack};
 
 /// A failed step of writing a body.
 #[derive(Debug)]
@@ -16,8 +16,10 @@ impl Fault {
     pub fn system(doing: &str, what: &str, errno: Errno) -> Fault {
         let message = format!("{doing} {what}: {}", reason(errno));
         let failure = Failure::local(message);
-        // Descriptors and memory come back when other transfers end.
-        let failure = if is_shortage(errno) { failure.shortage() } else { failure };
+        let failure = match lack(errno) {
+            Some(lack) => failure.shortage(lack),
+            None => failure,
+        };
         Fault { failure, errno: Some(errno) }
     }
 
@@ -42,9 +44,14 @@ impl Fault {
     }
 }
 
-/// Whether the error is for want of descriptors or memory.
-pub fn is_shortage(errno: Errno) -> bool {
-    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+/// What the error is for want of, when that comes back as other transfers end.
+pub fn lack(errno: Errno) -> Option<Lack> {
+    match errno {
+        Errno::MFILE | Errno::NFILE => Some(Lack::Descriptors),
+        Errno::ADDRNOTAVAIL => Some(Lack::Ports),
+        Errno::NOBUFS | Errno::NOMEM => Some(Lack::Memory),
+        _ => None,
+    }
 }
 
 /// The system's words without its number.
@@ -68,6 +75,6 @@ mod tests {
         assert_eq!(full.into_failure(), Failure::local("write a/b.txt: No space left on device"));
         let shortage = Fault::system("open", "x", Errno::MFILE);
         assert!(!shortage.is_full());
-        assert_eq!(shortage.into_failure().persistence, Persistence::Shortage);
+        assert_eq!(shortage.into_failure().persistence, Persistence::Shortage(Lack::Descriptors));
     }
 }

@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::claims::{Claimed, Claims};
-use super::fault::{Fault, is_shortage};
+use super::fault::{Fault, lack};
 use super::file::{Name, OutputFile, Published, Replace};
 use super::hash::Digest;
 use super::template::Template;
@@ -204,7 +204,7 @@ impl Files {
             Ok(_) => Ok(Present::Other),
             Err(Errno::NOENT) => Ok(Present::Nothing),
             // There is time to find out: publishing looks again, when others have given back what is short now.
-            Err(errno) if is_shortage(errno) => Ok(Present::Nothing),
+            Err(errno) if lack(errno).is_some() => Ok(Present::Nothing),
             Err(errno) => Err(Fault::system("look at", name.path(), errno)),
         }
     }

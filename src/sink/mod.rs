@@ -30,6 +30,7 @@ use crate::job::{ErrorClass, Failure, Job, Outcome, Saved};
 use crate::outlet::Outlet;
 
 pub use body::{Body, Head};
+pub use fault::lack;
 pub use stdout::Lost;
 pub use template::Template;
 

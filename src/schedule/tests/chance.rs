@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::testing::{Reply, Server, World, options, window};
 use super::super::{Ahead, Jobs, Options, Rate, Window};
-use crate::job::{ErrorClass, Failure};
+use crate::job::{ErrorClass, Failure, Lack};
 
 /// A server of which each answer is chance, but some are likelier than others.
 fn server(mut chance: fastrand::Rng) -> Server {
@@ -21,7 +21,10 @@ fn server(mut chance: fastrand::Rng) -> Server {
             4 => Reply::unreachable(ErrorClass::Dns, takes),
             5 => failed(ErrorClass::Stall),
             6 => failed(ErrorClass::Protocol),
-            7 => Reply { outcome: Err(Failure::local("").shortage()), ..Reply::unreachable(ErrorClass::Local, takes) },
+            7 => Reply {
+                outcome: Err(Failure::local("").shortage(Lack::Memory)),
+                ..Reply::unreachable(ErrorClass::Local, takes)
+            },
             _ => Reply::ok(takes),
         }
     })

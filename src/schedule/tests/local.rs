@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::testing::{Reply, World, options};
 use super::super::{Jobs, Level, Options};
-use crate::job::{ErrorClass, Failure};
+use crate::job::{ErrorClass, Failure, Lack};
 
 /// A world in which only `most` transfers find a descriptor; each takes 100 ms.
 fn world(options: Options, most: usize, lines: usize) -> World {
@@ -18,7 +18,7 @@ fn world(options: Options, most: usize, lines: usize) -> World {
             let mut open = ends.take();
             open.retain(|end| *end > now);
             let reply = if open.len() >= most {
-                let outcome = Err(Failure::local("open a socket: too many open files").shortage());
+                let outcome = Err(Failure::local("open a socket: too many open files").shortage(Lack::Descriptors));
                 Reply { outcome, ..Reply::unreachable(ErrorClass::Local, Duration::from_micros(10)) }
             } else {
                 open.push(now + Duration::from_millis(100));
@@ -43,7 +43,11 @@ fn urls_wait_for_descriptors_without_an_attempt_and_one_line_says_so() {
         assert!(world.elapsed() < Duration::from_secs(20), "{jobs:?}: {:?}", world.elapsed());
         let notes = world.schedule.take_notes();
         assert_eq!(notes.iter().filter(|note| note.level == Level::Always).count(), 1, "{notes:?}");
-        assert!(notes[0].text.starts_with("this machine is at a limit (open a socket: too many open files)"));
+        assert!(
+            notes[0]
+                .text
+                .starts_with("this machine is at a limit, out of descriptors (open a socket: too many open files)")
+        );
     }
 }
 
