@@ -312,9 +312,42 @@ fn a_retry_after_that_says_nothing_is_a_pause_of_the_usual_length() {
 #[test]
 fn a_host_that_always_asks_to_wait_does_not_hold_a_run_for_ever() {
     let server = Server::http(|_| Reply::status(429).header("retry-after", "1"));
-    let run = Fetch::recorded().args(["--retry-max-time", "3"]).urls(&urls(&server, "", 4)).run();
-    run.assert_exit(1).check_invariants(4);
-    assert!(run.records().iter().all(|record| record["error_class"] == "http"), "{run}");
-    assert!(run.results().iter().all(|result| result == "failed"), "{run}");
-    assert!(server.seen().len() <= 20, "{} requests\n{run}", server.seen().len());
+    let other = Server::http_at(OTHER, |_| Reply::ok("other"));
+    let mut list = urls(&server, "busy", 2000);
+    list.extend(urls(&other, "other", 50));
+    let run = Fetch::recorded().args(["--retry-max-time", "3", "--tree"]).urls(&list).run();
+    run.assert_exit(1).check_invariants(list.len());
+    let records = run.records();
+    assert!(records[..2000].iter().all(|record| record["error_class"] == "http"), "{run}");
+    assert!(run.results()[2000..].iter().all(|result| result == "ok"), "{run}");
+    let closed =
+        |record: &&serde_json::Value| record["errormsg"].as_str().is_some_and(|why| why.contains("nothing but 429"));
+    assert!(records.iter().filter(closed).count() >= 1990, "the others fail without a request\n{run}");
+    assert_eq!(run.stderr_text().matches("nothing but 429").count(), 1, "it is told once\n{run}");
+    // Those that were in flight together, and one after each pause.
+    assert!(server.seen().len() <= 12, "{} requests\n{run}", server.seen().len());
+}
+
+#[test]
+fn one_url_that_is_always_told_to_wait_does_not_close_its_host() {
+    let server = Server::http(|seen| match seen.path.as_str() {
+        "/busy0" => Reply::status(429).header("retry-after", "1"),
+        _ => Reply::ok("served"),
+    });
+    let args = ["--retry-max-time", "9", "--per-host", "1"];
+    let run = Fetch::recorded().args(args).urls(&urls(&server, "busy", 40)).run();
+    run.assert_exit(1).check_invariants(40);
+    assert!(run.results()[1..].iter().all(|result| result == "ok"), "{run}");
+    assert_eq!(run.records()[0]["error_class"], "http", "{run}");
+}
+
+#[test]
+fn what_is_done_about_a_host_that_cannot_be_reached_is_told_to_those_who_ask() {
+    let refusing = crate::harness::raw::refusing_url();
+    let list: Vec<String> = (0..5).map(|number| format!("{refusing}{number}")).collect();
+    for (args, told) in [(&["-v"][..], 2), (&[], 0)] {
+        let run = Fetch::recorded().args(["--retry", "2", "--retry-delay", "0.5"]).args(args).urls(&list).run();
+        run.assert_exit(1).check_invariants(5).assert_stderr_has("failures in a row");
+        assert_eq!(run.stderr_text().matches("one attempt at a time, the next in 0.5 s").count(), told, "{run}");
+    }
 }

@@ -91,9 +91,9 @@ impl Schedule {
     }
 
     fn pause(&mut self, id: HostId, status: u32, released: Instant, attempt: &Attempt<'_>, now: Instant) {
-        let (jitter, most) = (self.jitter.f64(), self.options.retry.retry_after_max);
+        let jitter = self.jitter.f64();
         let queue = self.queues.get(id);
-        let asked = queue.pause.asked(status, attempt.retry_after, released, most, jitter, now);
+        let asked = queue.pause.asked(status, attempt.retry_after, released, &self.options.retry, jitter, now);
         if asked == Asked::Known {
             return;
         }
@@ -109,10 +109,9 @@ impl Schedule {
                 // A host that limits its rate pauses every few seconds: once is enough for most people.
                 if queue.tell_pause() { self.notes.about_host(text) } else { self.notes.detail(text) }
             }
-            Asked::Closed(wait) => self.notes.about_host(format!(
-                "{host} answered {status} and asked for {}, more than --retry-after-max: its URLs fail",
-                time(wait)
-            )),
+            Asked::Closed(reason) => {
+                self.notes.about_host(format!("{host} {}: its URLs fail", reason.text(status)));
+            }
             Asked::Known => {}
         }
     }

@@ -136,8 +136,12 @@ impl Queue {
 
     /// Takes the next job for an attempt that starts now.
     pub fn start(&mut self, rate: Option<Rate>, now: Instant) -> Option<Job> {
-        let waiting = self.again.pop_front().or_else(|| self.fresh.pop_front())?;
-        let mut job = self.unwrap(*waiting, now);
+        // A host that refuses one URL again and again may serve the others.
+        let waiting = match self.pause.is_vain() {
+            true => self.fresh.pop_front().or_else(|| self.again.pop_front()),
+            false => self.again.pop_front().or_else(|| self.fresh.pop_front()),
+        };
+        let mut job = self.unwrap(*waiting?, now);
         job.tries.first.get_or_insert(now);
         job.tries.released = Some(now);
         self.running += 1;
@@ -222,11 +226,7 @@ impl Queue {
     /// What jobs fail with that are not tried, or not tried again.
     pub fn failure(&self, now: Instant) -> Option<Failure> {
         if let Some(closed) = self.pause.closed(now) {
-            let message = format!(
-                "given up: its host answered {} and asked for {} s, more than --retry-after-max",
-                closed.status,
-                closed.named.as_secs()
-            );
+            let message = format!("given up: its host {}", closed.reason.text(closed.status));
             return Some(Failure::new(ErrorClass::Http, 22, message));
         }
         self.breaker.dead()

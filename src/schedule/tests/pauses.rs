@@ -130,15 +130,66 @@ fn a_time_above_the_limit_closes_the_host_and_its_urls_fail_at_once() {
 }
 
 #[test]
-fn being_told_to_wait_ends_after_twenty_times_or_the_longest_time() {
-    let always = |named| Box::new(move |_| Reply::status(429, Some(secs(named)))) as Server;
-    let world = World::new(options(50), lines("a", 1)).with("a", always(1)).run();
-    assert_eq!(world.seen["a"].len(), 21);
-    let world = World::new(options(50), lines("a", 1)).with("a", always(300)).run();
-    assert_eq!(world.seen["a"].len(), 12);
-    assert!(world.elapsed() <= secs(3600));
-    let last = world.failed()[0].outcome.clone().expect_err("failed");
-    assert_eq!(last.message, "HTTP 429: told to come back later 12 times (429)");
+fn a_host_that_never_serves_anything_is_closed_and_all_its_urls_fail() {
+    for (named, pauses, longest) in [(None, 20, 1200), (Some(1), 20, 600), (Some(300), 11, 3700)] {
+        for count in [1, 10_000] {
+            let always = Box::new(move |_| Reply::status(429, named.map(secs))) as Server;
+            let list = lines("b", 100).chain(lines("a", count));
+            let mut world = World::new(options(50), list).with("a", always).with("b", slow(secs(1))).run();
+            assert_eq!((world.failed().len(), world.ok("b").len()), (count, 100));
+            // Those that were in flight when the first pause began, and one after each.
+            let requests = world.seen["a"].len();
+            assert!(requests <= 50 + pauses, "{named:?} {count}: {requests}");
+            assert!(world.elapsed() <= secs(longest), "{named:?} {count}: {:?}", world.elapsed());
+            let expected = format!("given up: its host answered nothing but 429, after each of {pauses} pauses too");
+            for ended in world.failed() {
+                let failure = ended.outcome.as_ref().expect_err("failed");
+                assert_eq!((failure.class, failure.exitcode), (ErrorClass::Http, 22));
+                assert_eq!(failure.message, expected);
+            }
+            let notes = world.schedule.take_notes();
+            let told = notes.iter().filter(|note| note.text.ends_with("pauses too: its URLs fail")).count();
+            assert_eq!(told, 1, "{notes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_url_that_alone_is_told_to_wait_is_told_so_twenty_times() {
+    use super::super::testing::job;
+    use super::super::{Attempt, Next, Schedule, Verdict};
+    use crate::job::Failure;
+    let mut now = std::time::Instant::now();
+    let mut schedule = Schedule::new(options(1), now);
+    schedule.push(job(0, "a", now), now);
+    let failure = Failure::new(ErrorClass::Http, 22, "HTTP 429");
+    for urlnum in 1..100 {
+        schedule.push(job(urlnum, "a", now), now);
+    }
+    let (mut told, mut served) = (0, 0);
+    loop {
+        now += secs(120);
+        let Next::Start(job) = schedule.next(now) else { panic!("not started") };
+        let is_refused = job.urlnum == 0;
+        told += usize::from(is_refused);
+        let attempt = Attempt {
+            outcome: if is_refused { Err(&failure) } else { Ok(()) },
+            status: Some(if is_refused { 429 } else { 200 }),
+            retry_after: None,
+            answered_by: None,
+            connected: true,
+            first_byte: None,
+            bytes: 0,
+        };
+        match schedule.ended(job, &attempt, now) {
+            Verdict::Failed(_, failure) => {
+                assert_eq!(failure.message, "HTTP 429: told to come back later 21 times (429)");
+                break assert_eq!((told, served), (21, 10), "the others are served meanwhile");
+            }
+            Verdict::Kept => assert!(is_refused),
+            Verdict::Settled(_) => served += 1,
+        }
+    }
 }
 
 #[test]
