@@ -13,6 +13,7 @@ mod daemon;
 mod disk;
 mod faults;
 mod fifo;
+mod frames;
 mod handshakes;
 mod http2;
 mod input;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::authority::Alpn;
+use crate::harness::frames::{GOAWAY, SETTINGS, frame};
 use crate::harness::{Authority, Fetch, Finished, Gate, Raw, Reply, Server, Step};
 
 fn urls(server: &Server, name: &str, count: usize) -> Vec<String> {
@@ -282,16 +283,10 @@ fn a_signal_ends_a_run_whose_urls_all_wait_for_a_retry() {
     assert_eq!(server.seen().len(), 100, "nothing more is asked for");
 }
 
-/// An HTTP/2 frame on stream 0.
-fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-    [&length[1..], &[kind, 0, 0, 0, 0, 0], payload].concat()
-}
-
 #[test]
 fn a_server_that_sends_every_connection_away_gets_a_bounded_number_of_them() {
     let authority = Authority::new();
-    let (settings, goaway) = (frame(4, &[]), frame(7, &[0, 0, 0, 0, 0, 0, 0, 11]));
+    let (settings, goaway) = (frame(SETTINGS, 0, 0, &[]), frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11]));
     let config = authority.identity().server_config(Alpn::Http2);
     let raw = Raw::tls(config, move |_| {
         vec![Step::ReadSome, Step::Send(settings.clone()), Step::Send(goaway.clone()), Step::CloseNotify]

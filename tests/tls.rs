@@ -5,6 +5,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 
 use crate::harness::authority::Alpn;
+use crate::harness::frames::frame;
 use crate::harness::{Authority, Fetch, Finished, Gate, Identity, Raw, Reply, Seen, Server, Step};
 
 fn serve(identity: &Identity) -> Server {
@@ -253,12 +254,6 @@ fn a_held_stream_does_not_hold_the_others_of_its_connection() {
     let run = running.finish();
     run.assert_exit(0).check_invariants(51);
     assert_eq!(run.json()[50]["urlnum"], 0, "{run}");
-}
-
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A connection that takes whatever comes for the first request and sends its settings and these frames.

@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod command;
 pub mod finished;
+pub mod frames;
 pub mod http;
 pub mod invariants;
 pub mod log;

@@ -29,7 +29,12 @@ pub enum Step {
     Reset,
     /// Does nothing more until the client goes away.
     Hang,
+    /// Reads and writes as it pleases.
+    Speak(Arc<Speech>),
 }
+
+/// What [`Step::Speak`] does.
+pub type Speech = dyn Fn(&mut dyn Wire) -> io::Result<()> + Send + Sync;
 
 impl Step {
     /// Reads a request and sends these bytes.
@@ -147,7 +152,8 @@ fn accept(
 }
 
 /// What both kinds of connection can do.
-trait Wire: Read + Write {
+pub trait Wire: Read + Write {
+    /// Says goodbye as TLS demands.
     fn close_notify(&mut self) -> io::Result<()>;
 }
 
@@ -222,6 +228,7 @@ impl Talk {
                 let mut sockets = self.shared.sockets.lock().expect("no panic while held");
                 sockets.retain(|socket| socket.peer_addr().ok() != Some(peer));
             }
+            Step::Speak(speech) => speech(wire)?,
             Step::Hang => while !self.read(wire)?.is_empty() {},
         }
         Ok(())
