@@ -47,7 +47,7 @@ class Bench:
         source, lists = self.files / case.name, self.work / "lists"
         if not case.discard:
             servers.write_files(source, count, case.size)
-        cases.write_lists(case, count, self.server.https if case.tls else self.server.http, lists, self.out)
+        cases.write_lists(case, count, self.server, lists, self.out)
         errand = Errand(case, lists, self.out, self.work / "bundle.pem" if case.tls else None)
         results = {who: Results() for who in contenders}
         try:
@@ -121,7 +121,7 @@ class Bench:
     def _trusts_anyone(self, who: Contender, case: Case) -> str | None:
         """One URL with the system's authorities alone must fail: otherwise the case would measure something else."""
         lists = self.work / "refused"
-        cases.write_lists(case, 1, self.server.https, lists, self.out)
+        cases.write_lists(case, 1, self.server, lists, self.out)
         self._start(who, Errand(case, lists, self.out, self.work / "system.pem"), 20)
         kept = any(entry.stat().st_size == case.size for entry in os.scandir(self.out))
         shutil.rmtree(lists)
@@ -228,12 +228,12 @@ def main() -> int:
                 contenders = [
                     Contender(name, tool, path, setting)
                     for name, tool, path in found
-                    for setting in cases.settings(case, tool)[: None if arguments.sweep else 1]
+                    for setting in cases.settings(case, tool, arguments.sweep)
                 ]
                 results = bench.case(case, count, contenders, arguments.reps)
                 print(f"\n{report.table(case, count, results)}", flush=True)
                 failed |= any(result.faults for who, result in results.items() if who.tool == "fetchmany")
-                if case.discard:
+                if case.name in ("list", "list-short"):
                     lists[case.name] = (count, results)
     if len(lists) == 2:
         print(f"\n{report.growth(lists['list'], lists['list-short'])}")

@@ -19,13 +19,14 @@ SMALL = 1024  # bytes of a small body
 NOTE = (hashlib.sha256(b"fetchmany").hexdigest() * 16)[:SMALL].encode()  # the body of every /n/ address
 
 NGINX = """
+{modules}
 {user}
 daemon off;
 pid {work}/nginx.pid;
 error_log {work}/nginx.err warn;
 worker_processes 2;
 worker_rlimit_nofile 20000;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     sendfile on;
@@ -41,6 +42,11 @@ http {{
         root {files};
         location /n/ {{ return 200 "{note}"; }}
     }}
+    # Every address of 127.0.0.0/8 is a host.
+    server {{
+        listen 0.0.0.0:{hosts} backlog=16384;
+        location /n/ {{ return 200 "{note}"; }}
+    }}
     # Every request pays for a whole handshake: no keep-alive, no session to resume.
     server {{
         listen 127.0.0.1:{https} ssl;
@@ -52,11 +58,27 @@ http {{
         ssl_session_cache off;
         ssl_session_tickets off;
     }}
+    {places}
     server {{
         listen 127.0.0.1:{status};
         location / {{ stub_status; }}
     }}
 }}
+"""
+
+# Servers that differ in what they bear; they need nginx's echo module.
+PLACES = """
+    log_format served '$msec $status';
+    limit_conn_zone $server_addr zone=crowded:1m;
+    limit_conn_zone $server_addr zone=closed:1m;
+    server {{
+        listen 127.0.0.1:{port} backlog=16384;
+        access_log {work}/places.log served buffer=64k flush=1s;
+        location /n/ {{ return 200 "{note}"; }}
+        location /slow/ {{ echo_sleep 2; echo -n "{note}"; }}
+        location /crowded/ {{ limit_conn crowded 20; limit_conn_status 503; echo_sleep 0.05; echo -n "{note}"; }}
+        location /closed/ {{ limit_conn closed 20; limit_conn_status 444; echo_sleep 0.05; echo -n "{note}"; }}
+    }}
 """
 
 OPENSSL = """
@@ -113,16 +135,27 @@ def make_certificates(work: Path) -> None:
 class Nginx:
     """A running nginx, as a context manager. Serves `files` on `http` and `https`, both URL prefixes."""
 
-    def __init__(self, binary: str, work: Path, files: Path):
-        ports = dict(zip(("http", "https", "status"), _free_ports(3)))
+    def __init__(self, binary: str, work: Path, files: Path, echo: Path | None = None):
+        """With nginx's echo module it serves `places` too."""
+        ports = dict(zip(("http", "https", "hosts", "status", "places"), _free_ports(5)))
         self.http = f"http://127.0.0.1:{ports['http']}"
         self.https = f"https://127.0.0.1:{ports['https']}"
+        self._hosts = ports["hosts"]
         self._status = f"http://127.0.0.1:{ports['status']}/"
         self._errors = work / "nginx.err"
         # Started as root its workers would become a user who cannot read our private directory.
         user = "user root;" if os.geteuid() == 0 else ""
-        (work / "nginx.conf").write_text(NGINX.format(user=user, work=work, files=files, note=NOTE.decode(), **ports))
+        note, places = NOTE.decode(), ports.pop("places")
+        self.places = f"http://127.0.0.1:{places}"
+        (work / "nginx.conf").write_text(NGINX.format(
+            modules=f"load_module {echo};" if echo else "",
+            places=PLACES.format(port=places, work=work, note=note) if echo else "",
+            user=user, work=work, files=files, note=note, **ports))
         self._argv = [binary, "-p", str(work), "-e", str(self._errors), "-c", str(work / "nginx.conf")]
+
+    def at(self, host: int) -> str:
+        """The URL prefix of one of its hosts, of which there are a million."""
+        return f"http://127.{1 + host // 62500}.{host // 250 % 250}.{1 + host % 250}:{self._hosts}"
 
     def __enter__(self) -> "Nginx":
         self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -152,6 +185,14 @@ class Nginx:
         with opener.open(self._status, timeout=5) as answer:
             accepts, _handled, requests = answer.read().decode().split("\n")[2].split()
         return int(accepts), int(requests)
+
+
+def echo_module(nginx: str) -> Path | None:
+    """Its echo module, if it is installed (Debian: libnginx-mod-http-echo)."""
+    options = subprocess.run([nginx, "-V"], capture_output=True, text=True, timeout=20).stderr.split()
+    folder = next((word.split("=", 1)[1] for word in options if word.startswith("--modules-path=")), "")
+    module = Path(folder) / "ngx_http_echo_module.so"
+    return module if module.is_file() else None
 
 
 def _free_ports(count: int) -> list[int]:
