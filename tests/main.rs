@@ -11,6 +11,7 @@ mod harness;
 mod codings;
 mod daemon;
 mod disk;
+mod dns;
 mod faults;
 mod fifo;
 mod frames;

@@ -3,6 +3,7 @@
 //! A fresh handle for every attempt: option state that survives in a reused handle and reaches the next host is the
 //! largest class of libcurl's recent vulnerabilities, and a new handle costs microseconds.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -130,6 +131,8 @@ pub enum Connection {
 pub enum Names {
     /// Addresses do not age.
     Keep,
+    /// The same, and this host has this one.
+    Tell(IpAddr),
     /// This host's are looked up again.
     Renew,
     /// The same, and old ones of all hosts are thrown away: once in a while, so that the cache does not grow for ever.
@@ -208,21 +211,24 @@ pub fn configure(
 
 fn names(options: &Options, attempt: &Attempt<'_>, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
     match attempt.names {
-        Names::Keep | Names::Renew => ffi::names_do_not_age(easy)?,
+        Names::Keep | Names::Tell(_) | Names::Renew => ffi::names_do_not_age(easy)?,
         Names::Prune => easy.dns_cache_timeout(NAMES_LAST)?,
     }
     let mut entries = List::new();
     let host = &attempt.job.host;
-    // An IPv6 address is no name, and its colons would be misread.
-    let renew = attempt.names != Names::Keep && !host.name.starts_with('[');
-    if renew {
-        // First: what --resolve gives stays.
-        entries.append(&format!("-{}:{}", host.name, host.port))?;
-    }
-    for entry in &options.resolve {
+    // First: what --resolve gives stays.
+    let first = match attempt.names {
+        // An IPv6 address is no name, and its colons would be misread.
+        _ if host.name.starts_with('[') => None,
+        Names::Keep => None,
+        Names::Tell(IpAddr::V4(address)) => Some(format!("+{}:{}:{address}", host.name, host.port)),
+        Names::Tell(IpAddr::V6(address)) => Some(format!("+{}:{}:[{address}]", host.name, host.port)),
+        Names::Renew | Names::Prune => Some(format!("-{}:{}", host.name, host.port)),
+    };
+    for entry in first.iter().chain(&options.resolve) {
         entries.append(entry)?;
     }
-    if renew || !options.resolve.is_empty() {
+    if first.is_some() || !options.resolve.is_empty() {
         easy.resolve(entries)?;
     }
     Ok(())

@@ -69,6 +69,8 @@ pub enum Long {
     PrimaryPort,
     /// `CURLINFO_HTTP_CONNECTCODE`.
     HttpConnectcode,
+    /// `CURLINFO_USED_PROXY`.
+    UsedProxy,
 }
 
 /// Infos of type `curl_off_t`.
@@ -100,6 +102,7 @@ pub fn long(easy: &impl Handle, info: Long) -> Option<i64> {
         Long::NumConnects => curl_sys::CURLINFO_NUM_CONNECTS,
         Long::PrimaryPort => curl_sys::CURLINFO_PRIMARY_PORT,
         Long::HttpConnectcode => curl_sys::CURLINFO_HTTP_CONNECTCODE,
+        Long::UsedProxy => curl_sys::CURLINFO_LONG + 66,
     };
     let mut value: c_long = 0;
     // SAFETY: the handle is alive as long as `easy`; an info of type LONG writes one `long` through the pointer.

@@ -1,6 +1,8 @@
-//! What the engine learned about hosts: since when their addresses are known, and whether they multiplex.
+//! What the engine learned about hosts: since when their addresses are known, which one libcurl forgot, and whether they
+//! multiplex.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::job::Host;
@@ -18,6 +20,7 @@ pub struct Hosts {
 
 struct Known {
     looked_up: Instant,
+    forgotten: Option<IpAddr>,
     multiplexes: Option<bool>,
 }
 
@@ -27,18 +30,31 @@ impl Hosts {
         if let Some(known) = self.hosts.get_mut(host) {
             let due = now.saturating_duration_since(known.looked_up) >= ADDRESSES_LAST;
             if due {
-                known.looked_up = now;
+                (known.looked_up, known.forgotten) = (now, None);
             }
             return due;
         }
         if self.hosts.len() >= REMEMBERED {
             self.hosts.clear();
         }
-        self.hosts.insert(host.clone(), Known { looked_up: now, multiplexes: None });
+        self.hosts.insert(host.clone(), Known { looked_up: now, forgotten: None, multiplexes: None });
         true
     }
 
-    /// The name could not be resolved: that answer is not to be remembered.
+    /// The connection to this address stood before the lookup of both families was done. libcurl breaks that off then
+    /// and remembers nothing: every other transfer would look the name up by itself.
+    pub fn forgotten(&mut self, host: &Host, address: IpAddr) {
+        if let Some(known) = self.hosts.get_mut(host) {
+            known.forgotten = Some(address);
+        }
+    }
+
+    /// The address that libcurl is to be told.
+    pub fn address(&self, host: &Host) -> Option<IpAddr> {
+        self.hosts.get(host).and_then(|known| known.forgotten)
+    }
+
+    /// The name could not be resolved, or nobody answers there: that is not to be remembered.
     pub fn missed(&mut self, host: &Host) {
         self.hosts.remove(host);
     }
@@ -83,6 +99,24 @@ mod tests {
         hosts.look_up(&host("a"), now);
         hosts.missed(&host("a"));
         assert!(hosts.look_up(&host("a"), now));
+    }
+
+    #[test]
+    fn an_address_that_libcurl_forgot_is_told_until_it_is_old_or_wrong() {
+        let (start, address) = (Instant::now(), IpAddr::from([127, 0, 0, 1]));
+        for is_wrong in [false, true] {
+            let mut hosts = Hosts::default();
+            hosts.look_up(&host("a"), start);
+            hosts.look_up(&host("b"), start);
+            assert_eq!(hosts.address(&host("a")), None);
+            hosts.forgotten(&host("a"), address);
+            assert_eq!((hosts.address(&host("a")), hosts.address(&host("b"))), (Some(address), None));
+            match is_wrong {
+                true => hosts.missed(&host("a")),
+                false => assert!(hosts.look_up(&host("a"), start + ADDRESSES_LAST)),
+            }
+            assert_eq!(hosts.address(&host("a")), None);
+        }
     }
 
     #[test]

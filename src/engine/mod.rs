@@ -239,7 +239,8 @@ impl Engine {
     fn attempt<'a>(&mut self, job: &'a Job, now: Instant) -> Attempt<'a> {
         let pipewait = job.host.tls && self.hosts.may_multiplex(&job.host);
         if !self.hosts.look_up(&job.host, now) {
-            return Attempt { job, pipewait, names: Names::Keep, connection: Connection::Keep };
+            let names = self.hosts.address(&job.host).map_or(Names::Keep, Names::Tell);
+            return Attempt { job, pipewait, names, connection: Connection::Keep };
         }
         self.lookups += 1;
         let names = if self.lookups.is_multiple_of(PRUNE_EVERY) { Names::Prune } else { Names::Renew };
@@ -325,9 +326,12 @@ impl Engine {
         if multiplexes == Some(true) {
             self.shared.extend(ffi::active_socket(&entry.handle).filter(|fd| self.reactor.selector.contains(*fd)));
         }
+        if let Some(address) = stats::unresolved(&mut entry.handle).filter(|_| connected) {
+            self.hosts.forgotten(&entry.job.host, address);
+        }
         let Entry { handle, job, pulse } = entry;
         drop(handle); // removes it from the multi handle
-        if matches!(&result, Err(failure) if failure.class == ErrorClass::Dns) {
+        if matches!(&result, Err(failure) if matches!(failure.class, ErrorClass::Dns | ErrorClass::Connect)) {
             self.hosts.missed(&job.host);
         }
         if let Some(multiplexes) = multiplexes {

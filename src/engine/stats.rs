@@ -1,5 +1,6 @@
 //! What libcurl measured, read from a handle whose attempt is over.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,16 @@ pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
 /// Whether a transfer's connection carries several at once; `None` when no response told.
 pub fn multiplexes(stats: &Stats) -> Option<bool> {
     stats.http_version.map(|version| version == "2")
+}
+
+/// The address that a transfer connected to before its lookup was done; `None` where libcurl knows the name, and
+/// where a redirect or a proxy has another one.
+pub fn unresolved(easy: &mut Easy2Handle<Transfer>) -> Option<IpAddr> {
+    let is_unresolved = ffi::off(easy, Off::NamelookupTime) == Some(0);
+    if !is_unresolved || easy.redirect_count() != Ok(0) || ffi::long(easy, Long::UsedProxy) != Some(0) {
+        return None;
+    }
+    easy.primary_ip().ok().flatten()?.parse().ok()
 }
 
 /// Who gave the last response, when that was not `host`.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::ffi::EventMulti;
 use super::waiter::EVENTS;
-use super::{Engine, Reactor, classify, multi};
+use super::{Engine, Reactor, classify, multi, stats};
 use crate::job::{Failure, Lack};
 use crate::sink::lack;
 
@@ -142,7 +142,11 @@ impl Engine {
     /// Connections that came to stand are told.
     fn collect_connected(&mut self) {
         for token in self.tidings.connected.take() {
-            self.connected.extend(self.running.get(&token).map(|entry| entry.job.host.clone()));
+            let Some(entry) = self.running.get_mut(&token) else { continue };
+            if let Some(address) = stats::unresolved(&mut entry.handle) {
+                self.hosts.forgotten(&entry.job.host, address);
+            }
+            self.connected.push(entry.job.host.clone());
         }
     }
 

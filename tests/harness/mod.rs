@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod command;
+pub mod dns;
 pub mod finished;
 pub mod frames;
 pub mod http;

@@ -258,7 +258,11 @@ pub struct BlackHole {
 impl BlackHole {
     /// A fresh one on 127.0.0.1.
     pub fn new() -> BlackHole {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a listener");
+        BlackHole::of(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a listener"))
+    }
+
+    /// Where this listens.
+    pub fn of(listener: TcpListener) -> BlackHole {
         // Listening again changes the length of the queue.
         rustix::net::listen(&listener, 0).expect("shorten the queue");
         let addr = listener.local_addr().expect("it is bound");
