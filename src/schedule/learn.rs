@@ -28,6 +28,7 @@ impl Schedule {
     pub(super) fn learn(&mut self, id: HostId, sign: Sign, job: &Job, attempt: &Attempt<'_>, now: Instant) {
         self.probed(id);
         let released = job.tries.released.unwrap_or(now);
+        self.queues.get(id).ramp.ended(released);
         if attempt.connected || sign == Sign::Served {
             self.reached(id, now);
         }

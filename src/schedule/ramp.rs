@@ -25,6 +25,8 @@ pub struct Ramp {
     patience: u32,
     /// Only attempts released later count.
     since: Option<Instant>,
+    /// Transfers that ran when the pause began and still do: those that take long hold nobody up.
+    old: usize,
     /// Successes since the pause began, of attempts that were released before.
     served: usize,
     /// One more may be tried then, whatever runs.
@@ -43,6 +45,7 @@ impl Default for Ramp {
             ceiling: 0,
             patience: 1,
             since: None,
+            old: 0,
             served: 0,
             stuck_until: None,
             probe: None,
@@ -54,7 +57,7 @@ impl Default for Ramp {
 impl Ramp {
     /// Transfers the host may have, where `cap` is allowed otherwise.
     pub fn limit(&self, cap: usize) -> usize {
-        self.allowed.map_or(cap, |allowed| cap.min(allowed as usize))
+        self.allowed.map_or(cap, |allowed| cap.min(allowed as usize + self.old))
     }
 
     /// When one more than [`Ramp::limit`] may be tried.
@@ -79,8 +82,15 @@ impl Ramp {
 
     /// A transfer starts, the `running`th.
     pub fn started(&mut self, running: usize, now: Instant) {
-        if self.allowed.is_some_and(|allowed| running > allowed as usize) {
+        if self.allowed.is_some_and(|allowed| running > allowed as usize + self.old) {
             (self.stuck_until, self.probe) = (None, Some(now));
+        }
+    }
+
+    /// A transfer that was released at `released` ended.
+    pub fn ended(&mut self, released: Instant) {
+        if self.since.is_some_and(|since| released <= since) {
+            self.old = self.old.saturating_sub(1);
         }
     }
 
@@ -89,7 +99,7 @@ impl Ramp {
         self.meet(running, PATIENCE_PAUSE);
         self.allowed = Some(1.0);
         // Until it serves one of those in flight, nothing says that there were too many of them.
-        (self.threshold, self.served) = (f64::INFINITY, 0);
+        (self.threshold, self.served, self.old) = (f64::INFINITY, 0, running.saturating_sub(1));
         (self.since, self.stuck_until) = (Some(now), None);
     }
 
@@ -103,6 +113,7 @@ impl Ramp {
             self.served = 0;
             self.row += 1;
         }
+        self.old = 0;
         let served = running.max(1) as f64;
         self.allowed = Some(self.allowed.map_or(served, |allowed| allowed.min(served)));
         self.threshold = if running > 0 { served } else { f64::INFINITY };
@@ -170,11 +181,34 @@ mod tests {
             .expect("endless")
     }
 
+    /// A pause at so many transfers, which all end.
+    fn paused(ramp: &mut Ramp, running: usize, now: Instant) {
+        ramp.paused(running, now);
+        for _ in 1..running {
+            ramp.ended(now);
+        }
+    }
+
+    #[test]
+    fn those_that_go_on_through_a_pause_hold_nobody_up() {
+        let (now, mut ramp) = (Instant::now(), Ramp::default());
+        ramp.paused(5, now);
+        for (ended, limit) in [(0, 5), (1, 4), (2, 2), (1, 1), (1, 1)] {
+            (0..ended).for_each(|_| ramp.ended(now));
+            assert_eq!(ramp.limit(CAP), limit);
+        }
+        ramp.paused(3, second(now, 1));
+        ramp.ended(second(now, 2));
+        assert_eq!(ramp.limit(CAP), 3, "a later one is not one of them");
+        ramp.served(second(now, 2), CAP);
+        assert_eq!((ramp.limit(CAP), ramp.limit(3)), (4, 3));
+    }
+
     #[test]
     fn after_a_pause_each_success_allows_one_more() {
         let (now, mut ramp) = (Instant::now(), Ramp::default());
         assert_eq!(ramp.limit(CAP), CAP);
-        ramp.paused(50, now);
+        paused(&mut ramp, 50, now);
         let mut rounds = Vec::new();
         while ramp.limit(CAP) < CAP {
             rounds.push(ramp.limit(CAP));
@@ -189,7 +223,7 @@ mod tests {
     #[test]
     fn what_was_in_flight_when_the_pause_began_is_what_the_host_serves_at_once() {
         let (now, mut ramp) = (Instant::now(), Ramp::default());
-        ramp.paused(32, now);
+        paused(&mut ramp, 32, now);
         for _ in 0..20 {
             ramp.served(now, CAP);
         }

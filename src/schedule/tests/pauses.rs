@@ -114,6 +114,24 @@ fn no_request_reaches_a_host_inside_its_pause_and_all_urls_end_ok() {
 }
 
 #[test]
+fn long_transfers_that_go_on_through_a_pause_hold_nobody_up() {
+    let mut count = 0;
+    let server = move |_: Duration| {
+        count += 1;
+        match count {
+            // The first one opens the way for the others.
+            1 => Reply::ok(Duration::from_millis(10)),
+            2..=4 => Reply::ok(secs(3000)),
+            5 => Reply::status(429, Some(secs(2))),
+            _ => Reply::ok(Duration::from_millis(10)),
+        }
+    };
+    let world = World::new(options(8), lines("a", 200)).with("a", Box::new(server)).run();
+    assert_eq!(world.failed().len(), 0);
+    assert!(world.ok("a")[196] < secs(10), "{:?}", world.ok("a")[196]);
+}
+
+#[test]
 fn a_time_above_the_limit_closes_the_host_and_its_urls_fail_at_once() {
     let list = lines("a", 1_000).chain(lines("b", 100));
     let world = World::new(options(50), list)
