@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod clocks;
 mod codings;
 mod daemon;
 mod disk;

@@ -195,6 +195,53 @@ fn a_host_that_does_not_answer_a_connect_is_given_up() {
 }
 
 #[test]
+fn a_head_that_drips_for_ever_stalls() {
+    // Byte after byte of one header field is no answer yet, and no progress.
+    let drip = |bytes: String| Step::SendSlowly { bytes: bytes.into_bytes(), every: Duration::from_millis(100) };
+    let server = Raw::always(vec![Step::ReadHead, drip(format!("{OK}X: {}", "y".repeat(1000)))]);
+    let run = Fetch::recorded().args(["--retry", "0", "--stall-timeout", "2"]).arg(server.url("/a")).run();
+    run.assert_exit(1).assert_failed_with("stall", 28).check_invariants(1);
+}
+
+#[test]
+fn fifty_bodies_that_drip_cost_no_other_host() {
+    let drip = Step::SendSlowly { bytes: vec![b'x'; 10_000], every: Duration::from_millis(100) };
+    let head = Step::Send(format!("{OK}Content-Length: 1000000\r\n\r\n").into_bytes());
+    let slow = Raw::always(vec![Step::ReadHead, head, drip]);
+    let fast = Server::http_at([127, 0, 0, 2].into(), |_| Reply::ok("fast"));
+    let mut urls: Vec<String> = (0..50).map(|number| slow.url(&format!("/{number}"))).collect();
+    urls.extend((0..50).map(|number| fast.url(&format!("/{number}"))));
+    for args in [&["-j", "60"][..], &[]] {
+        let before = fast.seen().len();
+        let args = [args, &["--tree", "--retry", "0", "--per-host", "50", "-m", "5"]].concat();
+        let running = Fetch::recorded().args(&args).urls(&urls).start();
+        fast.wait("every fast answer", |counts| counts.requests.len() == before + 50 && counts.running == 0);
+        assert!(running.is_alive(), "the slow ones go on");
+        let run = running.finish();
+        run.assert_exit(1).check_invariants(100);
+        assert!(run.records()[..50].iter().all(|record| record["error_class"] == "timeout"), "{run}");
+    }
+}
+
+#[test]
+fn networks_that_cannot_be_reached_are_connect_failures_at_once() {
+    let script = "ip link set lo up && ip route add blackhole 10.1.0.0/24 && ip route add unreachable 10.2.0.0/24 &&
+        ip route add prohibit 10.3.0.0/24 || exit 9; exec \"$@\"";
+    let private = std::process::Command::new("unshare").args(["-n", "bash", "-c", script, "bash", "true"]).status();
+    if !private.is_ok_and(|status| status.success()) {
+        return println!("skipped: a network of its own needs root, unshare and ip");
+    }
+    // The last has no route at all.
+    let urls = ["http://10.1.0.1/", "http://10.2.0.1/", "http://10.3.0.1/", "http://10.4.0.1/"];
+    let fetch = Fetch::recorded().args(["--retry", "0", "--connect-timeout", "30"]).urls(&urls);
+    let run = fetch.under(["unshare", "-n", "bash", "-c", script, "bash"]).run();
+    run.assert_exit(1).check_invariants(4);
+    for record in run.records() {
+        assert_eq!((&record["error_class"], &record["exitcode"]), (&"connect".into(), &7.into()), "{run}");
+    }
+}
+
+#[test]
 fn a_refused_connection_and_an_unknown_name_are_classes_of_their_own() {
     let run = Fetch::recorded().args(["--retry", "0"]).arg(refusing_url()).run();
     run.assert_exit(1).assert_failed_with("connect", 7).check_invariants(1);
