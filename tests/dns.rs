@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::time::Duration;
 
+use crate::harness::clock::{Clock, Faked};
+use crate::harness::command::Stdin;
 use crate::harness::dns::{Answer, Dns};
 use crate::harness::raw::BlackHole;
-use crate::harness::{Fetch, Gate, Reply, Server, until};
+use crate::harness::{Fetch, Gate, Reply, Server, Stream, until};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -123,4 +125,27 @@ fn many_names_are_looked_up_once_each_by_few_threads() {
         *asked.entry(question).or_default() += 1;
     }
     assert!(asked.len() == 2 * NAMES && asked.values().all(|count| *count == 1), "once each: {asked:?}\n{run}");
+}
+
+#[test]
+fn a_name_whose_address_changes_is_looked_up_again_after_a_minute() {
+    let Some(clock) = Clock::new(Faked::All) else { return };
+    let Some(dns) = Dns::start(|_| (NOW, here())) else { return };
+    let server = Server::http(|_| Reply::ok("here").header("connection", "close"));
+    let mut running = Fetch::recorded().stdin(Stdin::Open).clocked_by(&clock).asking(&dns).start();
+    let mut fetch = |number: usize| {
+        running.write_stdin(format!("{}\n", server.url_as("moving.test", &format!("/{number}"))));
+        running.wait_for_lines(Stream::Out, number + 1);
+        dns.asked().len()
+    };
+    let lookup = fetch(0);
+    assert!((1..=2).contains(&lookup), "{lookup}");
+    assert_eq!(fetch(1), lookup, "it is known");
+    for minutes in 1..4 {
+        clock.set(&format!("+{}", minutes * 61));
+        assert_eq!(fetch(2 * minutes), lookup * (minutes + 1), "after {minutes} minutes");
+        assert_eq!(fetch(2 * minutes + 1), lookup * (minutes + 1), "and it is known again");
+    }
+    running.close_stdin();
+    running.finish().assert_exit(0).check_invariants(8);
 }

@@ -191,17 +191,17 @@ fn a_host_that_names_too_long_a_time_is_closed_and_says_so() {
     }
 }
 
-#[test]
-fn every_url_of_a_host_that_limits_its_rate_ends_ok() {
+#[track_caller]
+fn fetch_past_limit_req(status: u16) {
     let Some(nginx) = Nginx::start(Listen::EveryAddress) else { return };
-    let mut list: Vec<String> = (0..100).map(|number| nginx.http(&format!("/limited/{number}"))).collect();
+    let mut list: Vec<String> = (0..100).map(|number| nginx.http(&format!("/limited/{status}/{number}"))).collect();
     list.extend((0..50).map(|number| nginx.http_at("127.0.0.3", &format!("/missing/{number}"))));
     let run = Fetch::recorded().args(["-j", "20", "--tree"]).bound(Duration::from_secs(120)).urls(&list).run();
     run.assert_exit(1).check_invariants(150);
     assert!(run.results()[..100].iter().all(|result| result == "ok"), "{run}");
     until("the log", || nginx.accesses().iter().filter(|access| access.status == 200).count() >= 100);
     let limited: Vec<_> = nginx.accesses().into_iter().filter(|a| a.path.starts_with("/limited/")).collect();
-    let refused: Vec<_> = limited.iter().filter(|access| access.status == 429).collect();
+    let refused: Vec<_> = limited.iter().filter(|access| access.status == status).collect();
     assert!(!refused.is_empty(), "the limit is never met");
     for asked in &refused {
         // Half a second for what was on its way; the log is exact to a few milliseconds.
@@ -211,6 +211,16 @@ fn every_url_of_a_host_that_limits_its_rate_ends_ok() {
     }
     let retries: u64 = run.records()[..100].iter().filter_map(|record| record["num_retries"].as_u64()).sum();
     assert_eq!(retries as usize, refused.len(), "{run}");
+}
+
+#[test]
+fn every_url_of_a_host_that_limits_its_rate_with_429_ends_ok() {
+    fetch_past_limit_req(429);
+}
+
+#[test]
+fn every_url_of_a_host_that_limits_its_rate_with_503_ends_ok() {
+    fetch_past_limit_req(503);
 }
 
 /// 2,000 URLs of a host that cannot be reached and 50 of a good one; the good one's are all ok.

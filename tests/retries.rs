@@ -47,6 +47,17 @@ fn a_gateway_that_fails_twice_costs_two_retries() {
 }
 
 #[test]
+fn a_url_that_waits_for_its_retry_gives_its_slot_to_the_others() {
+    let server = Server::http(|seen| match (seen.path.as_str(), seen.earlier) {
+        ("/0", 0) => Reply::status(500),
+        _ => Reply::ok("here"),
+    });
+    let run = Fetch::recorded().args(["-j", "1", "--retry-delay", "2"]).urls(&urls(&server, "", 20)).run();
+    run.assert_exit(0).check_invariants(20);
+    assert_eq!(server.paths().iter().rposition(|path| path == "/0"), Some(20), "the last of all\n{run}");
+}
+
+#[test]
 fn statuses_that_may_pass_are_tried_again_and_no_others() {
     let again = [408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524];
     let once =

@@ -3,6 +3,7 @@
 //! Nothing here knows a rule of the program except [`invariants`], which holds after every run.
 
 pub mod authority;
+pub mod clock;
 pub mod command;
 pub mod dns;
 pub mod finished;

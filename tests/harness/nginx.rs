@@ -55,8 +55,8 @@ pub struct Access {
 
 impl Nginx {
     /// Starts one that serves an empty directory, [`Nginx::root`]; `None`, with a word about it, when it is not
-    /// installed. `/sleep/2/…` answers after two seconds, `/limited/…` 20 times a second and 429
-    /// with Retry-After else, `/crowded/…` 20 requests at a time and 503 else.
+    /// installed. `/sleep/2/…` answers after two seconds, `/limited/429/…` and `/limited/503/…` 20 times a second and
+    /// with that status and Retry-After else, `/crowded/…` 20 requests at a time and 503 else.
     pub fn start(listen: Listen) -> Option<Nginx> {
         Nginx::start_closing_after(1_000_000, listen)
     }
@@ -224,6 +224,7 @@ http {{
     keepalive_requests {requests};
     keepalive_timeout 75s;
     limit_req_zone $server_addr zone=requests:1m rate=20r/s;
+    limit_req_zone $server_addr zone=others:1m rate=20r/s;
     limit_conn_zone $server_addr zone=crowd:1m;
     server {{
         listen {host}:{http} backlog=16384;
@@ -236,9 +237,15 @@ http {{
             echo_sleep 2;
             echo -n 'slept for $uri';
         }}
-        location /limited/ {{
+        location /limited/429/ {{
             limit_req zone=requests burst=5 nodelay;
             limit_req_status 429;
+            add_header Retry-After 1 always;
+            echo -n 'let through';
+        }}
+        location /limited/503/ {{
+            limit_req zone=others burst=5 nodelay;
+            limit_req_status 503;
             add_header Retry-After 1 always;
             echo -n 'let through';
         }}
