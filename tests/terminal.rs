@@ -57,6 +57,24 @@ fn bars_stay_on_the_terminal_when_results_go_elsewhere() {
 }
 
 #[test]
+fn the_total_line_tells_what_auto_is_at_and_which_hosts_are_paused() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let busy = Server::http_at([127, 0, 0, 2].into(), |seen| match seen.earlier {
+        0 => Reply::status(429).header("retry-after", "5"),
+        _ => Reply::ok("here"),
+    });
+    let mut list = urls(&server, 3);
+    list.push(busy.url("/busy"));
+    let mut terminal = Fetch::new().args(["-d", "out", "-j", "auto"]).urls(&list).on_terminal(USUAL);
+    terminal.wait_for_screen("what -j auto is at", |screen| screen.contains("3 of 32 running"));
+    terminal.wait_for_screen("the pause", |screen| screen.contains("1 host paused (429)"));
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success(), "{}", terminal.describe(status));
+}
+
+#[test]
 fn a_change_of_size_is_followed() {
     let gate = Gate::new();
     let server = halves(&gate);
