@@ -4,7 +4,8 @@ complete -c fetchmany -s o -l output -d 'Name of each file below the output dire
 complete -c fetchmany -l if-exists -d 'What to do about a file that is already there' -r -f -a "skip\t'Leave it, fetch nothing'
 overwrite\t'Replace it by the new file once that is whole'
 rename\t'Keep both: the new one becomes name.1.ext'
-fail\t'Leave it, count a failure'"
+fail\t'Leave it, count a failure'
+update\t'Replace it if the server has a newer one'"
 complete -c fetchmany -l max-filesize -d 'Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024); 0 for no limit' -r
 complete -c fetchmany -s j -l jobs -d 'Transfers at once, or auto [default: 50]' -r
 complete -c fetchmany -l per-host -d 'Transfers of one host at once [default: 8, with -j the same as that]' -r
@@ -42,7 +43,10 @@ complete-zsh\t'Completions for zsh'
 complete-fish\t'Completions for fish'"
 complete -c fetchmany -l tree -d 'Files in directories as on the server, the same as -o \'{host}/{path}\''
 complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'
+complete -c fetchmany -s J -l remote-header-name -d 'Name files as the server does, by Content-Disposition, where it gives a name'
 complete -c fetchmany -l no-remote-time -d 'Do not set files\' times to the server\'s Last-Modified'
+complete -c fetchmany -l sync -d 'Flush each file and its directory to the disk before its result is told'
+complete -c fetchmany -l no-resume -d 'Fetch from the first byte what an earlier attempt or run has left unfinished'
 complete -c fetchmany -l fail-early -d 'Stop at the first failure, the same as --max-failures 0'
 complete -c fetchmany -s k -l insecure -d 'Do not verify certificates'
 complete -c fetchmany -l http1.1 -d 'HTTP/1.1 only'

@@ -76,10 +76,14 @@ impl Config {
                     cli::IfExists::Overwrite => sink::IfExists::Overwrite,
                     cli::IfExists::Rename => sink::IfExists::Rename,
                     cli::IfExists::Fail => sink::IfExists::Fail,
+                    cli::IfExists::Update => sink::IfExists::Update,
                 },
                 remote_time: !args.no_remote_time,
                 max_filesize: args.max_filesize.filter(|size| *size > 0),
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
+                name_from: if args.remote_header_name { sink::NameFrom::Header } else { sink::NameFrom::Url },
+                continued: continued(&args),
+                sync: args.sync,
             },
             schedule: schedule(&args),
             report: report::Options {
@@ -233,6 +237,27 @@ fn target(args: &Args) -> anyhow::Result<sink::Target> {
     // Without a directory in front, names are shown as curl would show them.
     let dir = if args.output_dir == Path::new(".") { PathBuf::new() } else { args.output_dir.clone() };
     Ok(sink::Target::Files { dir, template })
+}
+
+/// The options that change what a server sends for a URL, in one line; `None` when bodies are not to be continued.
+fn continued(args: &Args) -> Option<String> {
+    let mut said = Vec::new();
+    for header in &args.headers {
+        let (name, value) = header.split_once([':', ';']).unwrap_or((header, ""));
+        let name = name.trim().to_ascii_lowercase();
+        // The user's own range or condition: what comes is not the whole file.
+        if name == "range" || name.starts_with("if-") {
+            return None;
+        }
+        if name.starts_with("accept") || name == "prefer" || name == "te" {
+            said.push(format!("{name}: {}", value.trim()));
+        }
+    }
+    if args.compressed {
+        said.push("compressed".to_owned());
+    }
+    said.sort();
+    (!args.no_resume).then(|| said.join("\n"))
 }
 
 fn request(mut args: Args) -> anyhow::Result<Request> {

@@ -137,6 +137,10 @@ pub enum Persistence {
     Lasting,
     /// This machine ran out of something that comes back. To wait for it costs no attempt.
     Shortage(Lack),
+    /// The disk is full. Room comes back when others end without leaving anything; to wait for that costs no attempt.
+    NoSpace,
+    /// A part of what was missing came: to ask for the rest costs no attempt.
+    Advancing,
 }
 
 /// What this machine ran out of.
@@ -180,6 +184,16 @@ impl Failure {
     /// The same failure, for want of something that comes back.
     pub fn shortage(self, lack: Lack) -> Self {
         Failure { persistence: Persistence::Shortage(lack), ..self }
+    }
+
+    /// The same failure, since the disk is full.
+    pub fn no_space(self) -> Self {
+        Failure { persistence: Persistence::NoSpace, ..self }
+    }
+
+    /// The same failure, of an attempt that brought a part of the rest.
+    pub fn advancing(self) -> Self {
+        Failure { persistence: Persistence::Advancing, ..self }
     }
 
     /// The input line cannot be a job (`CURLE_URL_MALFORMAT`).

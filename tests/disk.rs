@@ -43,6 +43,11 @@ fn names_with(run: &Finished, result: &str) -> Vec<String> {
     run.records().iter().filter(|record| of_result(record)).map(name).collect()
 }
 
+/// What is left of a file that is not whole.
+fn is_partial(name: &str) -> bool {
+    name.ends_with(".part") || name.ends_with(".part.meta")
+}
+
 /// One record for each; every file that is there is whole, and there because its record says so. Then the same
 /// command, undisturbed, makes the tree whole.
 #[track_caller]
@@ -53,8 +58,8 @@ fn check(run: &Finished, server: &Server) {
     }
     let ok = names_with(run, "ok");
     for (name, content) in run.place().tree("out") {
-        assert!(name.ends_with(".part") || content == body(&name), "{name} is not whole\n{run}");
-        assert!(name.ends_with(".part") || ok.contains(&name), "{name} is there\n{run}");
+        assert!(is_partial(&name) || content == body(&name), "{name} is not whole\n{run}");
+        assert!(is_partial(&name) || ok.contains(&name), "{name} is there\n{run}");
     }
     let again = fetch(run.place(), server).run();
     again.assert_exit(0).check_invariants(NAMES.len());

@@ -27,6 +27,7 @@ mod rates;
 mod redirects;
 mod requests;
 mod results;
+mod resume;
 mod retries;
 mod secrets;
 mod servers;

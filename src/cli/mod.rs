@@ -67,9 +67,25 @@ pub struct Args {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = IfExists::Skip, help_heading = "Output")]
     pub if_exists: IfExists,
 
+    /// Name files as the server does, by Content-Disposition, where it gives a name
+    ///
+    /// Of the name given only the last component is used, made safe. It is known when the answer comes: of several URLs
+    /// with the same name the first to be answered has it, and what --if-exists says is decided then. A name on the
+    /// input line comes first.
+    #[arg(short = 'J', long, conflicts_with_all = ["output", "discard", "head"], help_heading = "Output")]
+    pub remote_header_name: bool,
+
     /// Do not set files' times to the server's Last-Modified
     #[arg(long, help_heading = "Output")]
     pub no_remote_time: bool,
+
+    /// Flush each file and its directory to the disk before its result is told
+    #[arg(long, help_heading = "Output")]
+    pub sync: bool,
+
+    /// Fetch from the first byte what an earlier attempt or run has left unfinished
+    #[arg(long, help_heading = "Output")]
+    pub no_resume: bool,
 
     /// Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024); 0 for no limit
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Output")]
@@ -269,6 +285,8 @@ pub enum IfExists {
     Rename,
     /// Leave it, count a failure
     Fail,
+    /// Replace it if the server has a newer one
+    Update,
 }
 
 /// `--progress`.

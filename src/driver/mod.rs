@@ -308,7 +308,8 @@ impl Driver {
         match (self.shutdown, self.kind, self.signals.last()) {
             (Shutdown::Draining | Shutdown::Stopping, Kind::List, Some(signal)) => Exit::Signal(signal),
             (Shutdown::Stopping, Kind::Daemon, Some(signal)) => Exit::Signal(signal),
-            _ if self.sink.disk_full() => Exit::Local,
+            // What did not fit at first may have fitted later.
+            _ if self.sink.disk_full() && tally.failed() > 0 => Exit::Local,
             (Shutdown::Draining, Kind::Daemon, _) => Exit::Ok,
             _ if tally.failed() > 0 => Exit::SomeFailed,
             _ => Exit::Ok,

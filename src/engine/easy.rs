@@ -202,11 +202,34 @@ pub fn configure(
     if let Some(proxy) = &options.proxy {
         easy.proxy(proxy)?;
     }
-    if !options.headers.is_empty() {
-        easy.http_headers(list(&options.headers)?)?;
-    }
+    headers(options, &mut easy)?;
     names(options, attempt, &mut easy)?;
     Ok(easy)
+}
+
+/// The headers given, and those that ask for the rest of a body or for a newer one.
+fn headers(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+    let mut headers = List::new();
+    for header in &options.headers {
+        headers.append(header)?;
+    }
+    let body = easy.get_ref().body();
+    let range = body.and_then(|body| body.resume()).map(|resume| format!("{}-", resume.from));
+    let version = body.and_then(|body| body.resume()).and_then(|resume| resume.version.strong());
+    let newer = body.and_then(|body| body.unless_modified_since());
+    if let Some(version) = version {
+        headers.append(&format!("If-Range: {version}"))?;
+    }
+    if let Some(time) = newer {
+        headers.append(&format!("If-Modified-Since: {}", httpdate::fmt_http_date(time)))?;
+    }
+    let any = !options.headers.is_empty() || version.is_some() || newer.is_some();
+    if let Some(range) = range {
+        // Not CURLOPT_RESUME_FROM, with which libcurl judges the answer by itself, and wrongly: 416 and a body that is
+        // as long as the file here are successes to it. This only sends the header, to where redirects lead too.
+        easy.range(&range)?;
+    }
+    if any { easy.http_headers(headers) } else { Ok(()) }
 }
 
 fn names(options: &Options, attempt: &Attempt<'_>, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
@@ -244,12 +267,4 @@ fn tls(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error>
         easy.ssl_verify_host(false)?;
     }
     Ok(())
-}
-
-fn list(entries: &[String]) -> Result<List, curl::Error> {
-    let mut list = List::new();
-    for entry in entries {
-        list.append(entry)?;
-    }
-    Ok(list)
 }

@@ -7,11 +7,13 @@
 mod classify;
 mod coding;
 mod deadlines;
+mod disposition;
 mod easy;
 mod ffi;
 mod hosts;
 mod pace;
 mod probe;
+mod range;
 mod response;
 mod selector;
 mod stats;

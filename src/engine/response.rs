@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::disposition;
+use super::range::ContentRange;
 use crate::job::{ErrorClass, Failure};
+use crate::sink::{Resume, Version};
 
 /// A Retry-After beyond this is nonsense and counts as this: ten years.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -18,11 +21,38 @@ pub struct Response {
     pub coding: String,
     /// Last-Modified, in seconds since 1970.
     pub last_modified: Option<i64>,
+    /// The headers that tell versions of the body apart.
+    pub version: Version,
+    /// The file name of Content-Disposition.
+    pub name: Option<String>,
     length: Option<u64>,
+    /// `Some(None)`: there is one, and it is unusable.
+    range: Option<Option<ContentRange>>,
+    multipart: bool,
     chunked: bool,
     location: bool,
     date: Option<SystemTime>,
     retry_after: Option<RetryAfter>,
+}
+
+/// What a response's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// All of what was asked for.
+    Whole,
+    /// What follows on the bytes that are there.
+    Rest(ContentRange),
+    /// Nothing, since nothing is newer (304).
+    Unmodified,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// The rest of a body.
+    pub resume: Option<&'a Resume>,
+    /// Only what is newer.
+    pub newer: bool,
 }
 
 /// Retry-After as it was sent (RFC 9110, section 10.2.3).
@@ -67,9 +97,22 @@ impl Response {
                 }
                 self.coding.push_str(&String::from_utf8_lossy(value).to_ascii_lowercase());
             }
-            b"last-modified" => self.last_modified = date(text).and_then(seconds_since_1970),
+            b"last-modified" => {
+                self.last_modified = date(text).and_then(seconds_since_1970);
+                self.version.last_modified = Some(text.to_owned());
+            }
+            b"etag" => self.version.etag = Some(text.to_owned()),
             b"location" => self.location = !value.is_empty(),
-            b"date" => self.date = date(text),
+            b"date" => {
+                self.date = date(text);
+                self.version.date = Some(text.to_owned());
+            }
+            b"content-range" => {
+                let range = ContentRange::parse(text).filter(|_| self.range.is_none());
+                self.range = Some(range);
+            }
+            b"content-type" => self.multipart = text.to_ascii_lowercase().starts_with("multipart/byteranges"),
+            b"content-disposition" => self.name = disposition::file_name(value),
             b"retry-after" => self.retry_after = retry_after(text),
             _ => {}
         }
@@ -98,17 +141,50 @@ impl Response {
         Some(after.min(LONGEST_RETRY_AFTER))
     }
 
-    /// Whether this response's body is what was asked for.
-    pub fn accept(&self) -> Result<(), Failure> {
-        match self.status {
+    /// What this response's body is, if it is what was asked for.
+    pub fn accept(&self, asked: Asked<'_>) -> Result<Accepted, Failure> {
+        match (self.status, asked.resume) {
             // libcurl takes what came for the head when the connection is closed inside it.
             _ if !self.complete => Err(Failure::new(ErrorClass::Protocol, 8, "the head of the response breaks off")),
-            206 => Err(Failure::new(ErrorClass::Range, 33, "the server sent a part that was not asked for (206)")),
-            200..=299 => Ok(()),
-            0..=199 => Err(Failure::new(ErrorClass::Protocol, 8, "no final response")),
-            status => Err(Failure::new(ErrorClass::Http, 22, format!("the server answered {status}"))),
+            (206, Some(resume)) => self.rest(resume).map(Accepted::Rest).map_err(|why| cannot_continue(why).passing()),
+            (206, None) => Err(cannot_continue("the server sent a part that was not asked for (206)")),
+            (416, Some(_)) => Err(cannot_continue("the server has no such range (416)").passing()),
+            // It says that it is whole and that it is not; without a range to ask for it has no reason to.
+            (200..=299, Some(_)) if self.range.is_some() => {
+                Err(cannot_continue("the server answered a range with 200 and Content-Range").passing())
+            }
+            (304, _) if asked.newer => Ok(Accepted::Unmodified),
+            (200..=299, _) => Ok(Accepted::Whole),
+            (0..=199, _) => Err(Failure::new(ErrorClass::Protocol, 8, "no final response")),
+            (status, _) => Err(Failure::new(ErrorClass::Http, 22, format!("the server answered {status}"))),
         }
     }
+
+    /// The range of a 206, when its bytes are what follows on those that are there.
+    fn rest(&self, resume: &Resume) -> Result<ContentRange, &'static str> {
+        let Some(range) = self.range.flatten() else { return Err("the 206 has no usable Content-Range") };
+        if self.multipart || range.first != resume.from {
+            return Err("the 206 begins elsewhere than asked for");
+        }
+        if resume.length.is_some_and(|length| length != range.length) {
+            return Err("the file has another length now");
+        }
+        if self.declared().is_some_and(|declared| declared != range.count()) {
+            return Err("the 206 contradicts itself about its length");
+        }
+        if !matches!(self.coding.as_str(), "" | "identity") {
+            return Err("the 206 is content-coded");
+        }
+        if !resume.version.is(&self.version) {
+            return Err("the file may have changed");
+        }
+        Ok(range)
+    }
+}
+
+/// `CURLE_RANGE_ERROR`.
+fn cannot_continue(why: &str) -> Failure {
+    Failure::new(ErrorClass::Range, 33, why)
 }
 
 /// An HTTP-date in any of its three forms.
@@ -178,10 +254,10 @@ mod tests {
             ("99", Some(ErrorClass::Protocol)),
             ("abc", Some(ErrorClass::Protocol)),
         ] {
-            let verdict = response(&[&format!("HTTP/1.1 {status} reason"), "\r\n"]).accept();
+            let verdict = response(&[&format!("HTTP/1.1 {status} reason"), "\r\n"]).accept(Asked::default());
             assert_eq!(verdict.err().map(|failure| failure.class), class, "{status}");
         }
-        let broken = response(&["HTTP/1.1 200 OK", "Content-Le"]).accept();
+        let broken = response(&["HTTP/1.1 200 OK", "Content-Le"]).accept(Asked::default());
         assert_eq!(broken.err().map(|failure| failure.class), Some(ErrorClass::Protocol));
     }
 

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::coding::Decoder;
 use super::ffi;
 use super::pace::Meter;
-use super::response::Response;
+use super::response::{Accepted, Asked, Response};
 use crate::job::{ErrorClass, Failure};
 use crate::sink::{Body, Head};
 
@@ -174,15 +174,26 @@ impl Transfer {
         self.socket_error
     }
 
-    /// Ends the callbacks' part: the body, and what the callbacks found wrong. `whole` says that libcurl saw the
-    /// response to its end.
-    pub fn finish(&mut self, whole: bool) -> (Option<Body>, Result<(), Failure>) {
+    /// The body, while the attempt is not over.
+    pub fn body(&self) -> Option<&Body> {
+        self.body.as_ref()
+    }
+
+    /// Ends the callbacks' part: the body, and how the attempt ended if the callbacks know better than libcurl. `whole`
+    /// says that libcurl saw the response to its end.
+    pub fn finish(&mut self, whole: bool) -> (Option<Body>, Option<Result<(), Failure>>) {
         let verdict = match self.failure.take() {
-            Some(failure) => Err(failure),
-            None if whole => self.last(),
-            None => Ok(()),
+            Some(failure) => Some(Err(failure)),
+            None if self.is_unwanted() => Some(Ok(())),
+            None if whole => Some(self.last()),
+            None => None,
         };
         (self.body.take(), verdict)
+    }
+
+    /// Whether the response is accepted, but no bytes of it are wanted.
+    fn is_unwanted(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_unwanted)
     }
 
     /// Accepts the response once: the first body byte, or the end of an empty one, is about to be handled.
@@ -190,7 +201,9 @@ impl Transfer {
         if self.decoder.is_some() {
             return Ok(());
         }
-        self.response.accept()?;
+        let body = self.body.as_mut().ok_or_else(over)?;
+        let asked = Asked { resume: body.resume(), newer: body.unless_modified_since().is_some() };
+        let accepted = self.response.accept(asked)?;
         let decoder = match self.expect {
             Expect::Decoded => Decoder::new(&self.response.coding)?,
             Expect::AsSent | Expect::Nothing => Decoder::Identity,
@@ -200,12 +213,22 @@ impl Transfer {
         if self.expect == Expect::Nothing {
             return Ok(());
         }
-        let head = Head {
-            length: self.response.declared().filter(|_| plain),
-            last_modified: self.response.last_modified,
-            content_encoding: !self.response.coding.is_empty(),
+        let (from, length) = match accepted {
+            Accepted::Whole => (0, self.response.declared().filter(|_| plain)),
+            Accepted::Rest(range) => (range.first, Some(range.length)),
+            Accepted::Unmodified => {
+                body.unwanted("the server has nothing newer".into());
+                return Ok(());
+            }
         };
-        self.body()?.begin(head)
+        body.begin(Head {
+            from,
+            length,
+            last_modified: self.response.last_modified,
+            content_encoding: !matches!(self.response.coding.as_str(), "" | "identity"),
+            version: std::mem::take(&mut self.response.version),
+            name: self.response.name.take(),
+        })
     }
 
     /// Body bytes came.
@@ -222,13 +245,18 @@ impl Transfer {
         self.begin()?;
         match (&mut self.decoder, &mut self.body) {
             (_, _) if self.expect == Expect::Nothing => Ok(()),
-            (Some(decoder), Some(body)) => decoder.finish(|plain| body.write(plain)),
+            (_, Some(body)) if body.is_unwanted() => Ok(()),
+            (Some(decoder), Some(body)) => {
+                decoder.finish(|plain| body.write(plain))?;
+                body.end()
+            }
             _ => Err(over()),
         }
     }
 
-    fn body(&mut self) -> Result<&mut Body, Failure> {
-        self.body.as_mut().ok_or_else(over)
+    /// Whether what is left of the response is read to its end, so that the connection can be used again.
+    fn drops_the_rest(&self) -> bool {
+        self.received <= ERROR_BODY_MAX && self.response.declared().is_none_or(|length| length <= ERROR_BODY_MAX)
     }
 }
 
@@ -271,16 +299,11 @@ impl Handler for Transfer {
             self.failure = Some(failure);
         }
         match &self.failure {
-            None => Ok(data.len()),
+            None if !self.is_unwanted() => Ok(data.len()),
             // The page that explains an error is dropped; a short one is read to its end.
-            Some(failure)
-                if failure.class == ErrorClass::Http
-                    && self.received <= ERROR_BODY_MAX
-                    && self.response.declared().is_none_or(|length| length <= ERROR_BODY_MAX) =>
-            {
-                Ok(data.len())
-            }
-            Some(_) => Ok(0),
+            None if self.drops_the_rest() => Ok(data.len()),
+            Some(_) if self.response.status >= 400 && self.drops_the_rest() => Ok(data.len()),
+            None | Some(_) => Ok(0),
         }
     }
 

@@ -181,7 +181,7 @@ impl Engine {
         for (token, result) in ended {
             let Some(mut entry) = self.running.remove(&token) else { continue };
             let (body, verdict) = entry.handle.get_mut().finish(result.is_ok());
-            let result = verdict.and_then(|()| {
+            let result = verdict.unwrap_or_else(|| {
                 result.map_err(|error| {
                     classify::failure(error.code(), error.extra_description().unwrap_or_default(), &entry.handle)
                 })

@@ -46,6 +46,8 @@ impl Schedule {
                 }
             }
             Sign::Short => self.short(released, attempt, now),
+            // What did not fit beside others may fit alone: those that run go on, the rest waits.
+            Sign::Full => self.short(released, attempt, now),
             Sign::Nothing => {}
         }
     }

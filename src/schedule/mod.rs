@@ -46,7 +46,7 @@ use self::queue::{Limits, Queue};
 use self::queues::{HostId, Line, Queues};
 use self::rate::Bucket;
 use self::retry::Sign;
-use crate::job::{ErrorClass, Failure, Host, Job, Outcome};
+use crate::job::{ErrorClass, Failure, Host, Job, Outcome, Persistence};
 
 /// Transfers that `-j auto` begins with in all, and for each host.
 const AUTO_FIRST: usize = 32;
@@ -286,7 +286,10 @@ impl Schedule {
                 job.tries.free += 1;
             }
             Sign::Short if is_hopeless => return Verdict::Settled(job),
-            Sign::Short => job.tries.free += 1,
+            // Nobody is left who could make room.
+            Sign::Full if self.running == 0 => return Verdict::Settled(job),
+            Sign::Short | Sign::Full => job.tries.free += 1,
+            _ if failure.persistence == Persistence::Advancing => job.tries.free += 1,
             _ if is_restart && !job.tries.restarted => {
                 job.tries.restarted = true;
                 job.tries.free += 1;
@@ -298,7 +301,7 @@ impl Schedule {
                 }
             }
             _ => {
-                if is_restart || !retry::may_pass(failure, attempt.status) || !retry.has_left(&job, class) {
+                if !retry::may_pass(failure, attempt.status) || !retry.has_left(&job, class) {
                     return Verdict::Settled(job);
                 }
                 let failed = job.num_retries.saturating_sub(job.tries.free);

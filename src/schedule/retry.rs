@@ -69,6 +69,8 @@ pub enum Sign {
     Late,
     /// This machine had no descriptor, port or buffer left.
     Short,
+    /// The disk is full.
+    Full,
     /// Nothing.
     Nothing,
 }
@@ -78,6 +80,8 @@ pub fn sign(attempt: &Attempt<'_>) -> Sign {
     let Err(failure) = attempt.outcome else { return Sign::Served };
     match (failure.class, failure.persistence) {
         (_, Persistence::Shortage(_)) => Sign::Short,
+        (_, Persistence::NoSpace) => Sign::Full,
+        (_, Persistence::Advancing) => Sign::Served,
         (ErrorClass::Local | ErrorClass::Cancelled | ErrorClass::Input, _) => Sign::Nothing,
         (ErrorClass::Http, _) => match attempt.status {
             Some(429) => Sign::Busy(429),
@@ -200,6 +204,8 @@ mod tests {
             ((failure(Partial), Some(200), None, true), Sign::Nothing),
             ((failure(TooLarge), Some(200), None, true), Sign::Served),
             ((failure(Local).shortage(Lack::Descriptors), None, None, false), Sign::Short),
+            ((failure(Local).no_space(), None, None, true), Sign::Full),
+            ((failure(Partial).advancing(), Some(206), None, true), Sign::Served),
             ((failure(Local).passing(), None, None, true), Sign::Nothing),
             ((failure(Local), Some(200), None, true), Sign::Nothing),
             ((failure(Cancelled), None, None, false), Sign::Nothing),

@@ -2,23 +2,39 @@
 //!
 //! Must not panic and must not read a clock.
 
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use super::Claim;
 use super::fault::Fault;
-use super::file::OutputFile;
+use super::file::{Name, OutputFile};
+use super::register::Renaming;
+use super::sidecar::Resume;
 use super::stdout::Spool;
+use super::version::Version;
 use crate::job::{ErrorClass, Failure};
 
 /// libcurl's `CURLE_FILESIZE_EXCEEDED`.
 const FILESIZE_EXCEEDED: i32 = 63;
 
+/// libcurl's `CURLE_PARTIAL_FILE`.
+const PARTIAL_FILE: i32 = 18;
+
 /// What the header of an accepted response says about its body.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Content-Length, as sent.
+    /// Where in the finished file the body begins: 0, or where [`Body::resume`] says.
+    pub from: u64,
+    /// Bytes of the finished file, as far as the response tells.
     pub length: Option<u64>,
     /// Last-Modified, in Unix seconds.
     pub last_modified: Option<i64>,
     /// Whether the body is content-coded, so that `length` need not be what is written.
     pub content_encoding: bool,
+    /// What tells this version from others.
+    pub version: Version,
+    /// The file name of Content-Disposition, as the server gave it.
+    pub name: Option<String>,
 }
 
 /// The body of one attempt. Dropped without [`super::Sink::publish`] or [`super::Sink::abandon`] it leaves what a
@@ -27,10 +43,20 @@ pub struct Head {
 pub struct Body {
     /// Where its bytes go.
     pub(super) place: Place,
-    /// Bytes written.
-    pub(super) received: u64,
+    /// What the finished file is asked to differ from.
+    pub(super) unless: Option<SystemTime>,
+    /// How a name is taken that only the response brings.
+    pub(super) renaming: Option<Renaming>,
     /// Whether the disk had no room for it.
     pub(super) disk_full: bool,
+    /// Where it can be continued.
+    resume: Option<Resume>,
+    /// Bytes that were there before.
+    from: u64,
+    /// Bytes written behind them.
+    received: u64,
+    /// Bytes of the finished file, where a continued one must have so many.
+    length: Option<u64>,
     /// Most bytes that may be written.
     limit: Option<u64>,
     stage: Stage,
@@ -40,7 +66,7 @@ pub struct Body {
 #[derive(Debug)]
 pub(super) enum Place {
     /// Into a file.
-    File(OutputFile),
+    File(Box<OutputFile>),
     /// Aside, until standard output takes them.
     Spool(Spool),
     /// They are only counted.
@@ -48,7 +74,7 @@ pub(super) enum Place {
 }
 
 /// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     /// No response was accepted yet.
     New,
@@ -56,12 +82,39 @@ enum Stage {
     Open(Option<i64>),
     /// All are there.
     Whole,
+    /// None are wanted, and why.
+    Unwanted(Cow<'static, str>),
 }
 
 impl Body {
-    /// An empty body of at most `limit` bytes.
-    pub(super) fn new(place: Place, limit: Option<u64>) -> Body {
-        Body { place, received: 0, disk_full: false, limit, stage: Stage::New }
+    /// A body of at most `limit` bytes, which continues what its place has of it.
+    pub(super) fn new(mut place: Place, limit: Option<u64>) -> Body {
+        let resume = match &mut place {
+            Place::File(file) => file.find_partial(),
+            Place::Spool(_) | Place::Nowhere => None,
+        };
+        Body {
+            place,
+            unless: None,
+            renaming: None,
+            disk_full: false,
+            resume,
+            from: 0,
+            received: 0,
+            length: None,
+            limit,
+            stage: Stage::New,
+        }
+    }
+
+    /// The partial file that is there: only the rest of the same version may follow.
+    pub fn resume(&self) -> Option<&Resume> {
+        self.resume.as_ref()
+    }
+
+    /// The time of the file that is there: only what was modified since is wanted.
+    pub fn unless_modified_since(&self) -> Option<SystemTime> {
+        self.unless
     }
 
     /// Opens the file, once, before the first byte of an accepted response. A second call does nothing.
@@ -72,24 +125,57 @@ impl Body {
         if self.stage != Stage::New {
             return Ok(());
         }
-        // What a content-coded body becomes is counted as it comes.
-        let length = head.length.filter(|_| !head.content_encoding);
+        if let (Some(renaming), Place::File(file)) = (&self.renaming, &mut self.place) {
+            match renaming.settle(file, head.name.as_deref()) {
+                Claim::Fetch => {}
+                Claim::Skip(why) => {
+                    self.unwanted(why);
+                    return Ok(());
+                }
+                Claim::Refuse(failure) => return Err(failure),
+            }
+        }
+        // What a content-coded body becomes is counted as it comes, and never continued.
+        let (length, version) = match head.content_encoding {
+            true => (None, None),
+            false => (head.length, Some(&head.version)),
+        };
         self.check(length.unwrap_or_default())?;
         if let Place::File(file) = &mut self.place {
-            file.open(length).map_err(|fault| self.failed(fault))?;
+            file.open(head.from, length, version).map_err(|fault| self.failed(fault))?;
         }
+        self.from = head.from;
+        self.length = length.filter(|_| head.from > 0);
         self.stage = Stage::Open(head.last_modified);
         Ok(())
+    }
+
+    /// The response says that there is nothing newer, or something else makes its body useless. That is no failure.
+    pub fn unwanted(&mut self, why: Cow<'static, str>) {
+        self.stage = Stage::Unwanted(why);
+    }
+
+    /// Whether no bytes are wanted any more.
+    pub fn is_unwanted(&self) -> bool {
+        matches!(self.stage, Stage::Unwanted(_))
     }
 
     /// Appends `data`; begins with an unknown length when [`Body::begin`] was not called.
     ///
     /// # Errors
-    /// The body is over the limit (`too_large`), or cannot be written (`local`).
+    /// The body is over the limit (`too_large`) or longer than announced (`range`), or cannot be written (`local`).
     pub fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
         self.begin(Head::default())?;
+        if self.is_unwanted() {
+            return Ok(());
+        }
         let received = self.received.saturating_add(data.len() as u64);
-        self.check(received)?;
+        let size = self.from.saturating_add(received);
+        self.check(size)?;
+        if self.length.is_some_and(|length| size > length) {
+            let failure = Failure::new(ErrorClass::Range, 33, "the rest of the file is longer than announced");
+            return Err(failure.passing());
+        }
         let written = match &mut self.place {
             Place::File(file) => file.write(data),
             Place::Spool(spool) => spool.write(data),
@@ -100,23 +186,60 @@ impl Body {
         Ok(())
     }
 
-    /// Whether a body was begun; what came for a request that asks for none has no size.
-    pub(super) fn is_begun(&self) -> bool {
-        self.stage != Stage::New
+    /// The response has ended.
+    ///
+    /// # Errors
+    /// It brought a part of what is missing, so that the rest is to be asked for (`partial`).
+    pub fn end(&self) -> Result<(), Failure> {
+        match self.length {
+            Some(length) if self.size() < length => {
+                let message = format!("{} of {length} bytes are there", self.size());
+                let failure = Failure::new(ErrorClass::Partial, PARTIAL_FILE, message);
+                Err(if self.received > 0 { failure.advancing() } else { failure })
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Bytes written so far.
-    pub fn received(&self) -> u64 {
-        self.received
+    /// Whether a body was begun; what came for a request that asks for none has no size.
+    pub(super) fn is_begun(&self) -> bool {
+        matches!(self.stage, Stage::Open(_) | Stage::Whole)
+    }
+
+    /// Why no body was wanted.
+    pub(super) fn why_unwanted(&self) -> Option<Cow<'static, str>> {
+        match &self.stage {
+            Stage::Unwanted(why) => Some(why.clone()),
+            Stage::New | Stage::Open(_) | Stage::Whole => None,
+        }
+    }
+
+    /// Throws away what an earlier attempt has left; the name that the file would have had, or has.
+    pub(super) fn discard(&mut self) -> Option<Name> {
+        let Place::File(file) = &mut self.place else { return None };
+        file.remove();
+        Some(file.target().clone())
+    }
+
+    /// Bytes that are there.
+    pub fn size(&self) -> u64 {
+        self.from + self.received
+    }
+
+    /// Where it was continued.
+    pub(super) fn resumed_from(&self) -> Option<u64> {
+        Some(self.from).filter(|from| *from > 0)
     }
 
     /// Nothing more comes: an empty body gets its file, and a file its time.
     pub(super) fn finish(&mut self, remote_time: bool) -> Result<(), Failure> {
         self.begin(Head { length: Some(0), ..Head::default() })?;
-        if let (Place::File(file), Stage::Open(Some(modified)), true) = (&self.place, self.stage, remote_time) {
-            file.set_modified(modified);
+        if let (Place::File(file), Stage::Open(Some(modified)), true) = (&self.place, &self.stage, remote_time) {
+            file.set_modified(*modified);
         }
-        self.stage = Stage::Whole;
+        if self.is_begun() {
+            self.stage = Stage::Whole;
+        }
         Ok(())
     }
 

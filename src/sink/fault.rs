@@ -18,6 +18,7 @@ impl Fault {
         let failure = Failure::local(message);
         let failure = match lack(errno) {
             Some(lack) => failure.shortage(lack),
+            None if is_full(errno) => failure.no_space(),
             None => failure,
         };
         Fault { failure, errno: Some(errno) }
@@ -35,7 +36,7 @@ impl Fault {
 
     /// Whether the disk, or the user's share of it, is full.
     pub fn is_full(&self) -> bool {
-        matches!(self.errno, Some(Errno::NOSPC | Errno::DQUOT))
+        self.errno.is_some_and(is_full)
     }
 
     /// What the job is told.
@@ -52,6 +53,10 @@ pub fn lack(errno: Errno) -> Option<Lack> {
         Errno::NOBUFS | Errno::NOMEM => Some(Lack::Memory),
         _ => None,
     }
+}
+
+fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSPC | Errno::DQUOT)
 }
 
 /// The system's words without its number.
@@ -72,7 +77,7 @@ mod tests {
     fn a_fault_names_the_step_the_thing_and_the_reason() {
         let full = Fault::system("write", "a/b.txt", Errno::NOSPC);
         assert!(full.is_full());
-        assert_eq!(full.into_failure(), Failure::local("write a/b.txt: No space left on device"));
+        assert_eq!(full.into_failure(), Failure::local("write a/b.txt: No space left on device").no_space());
         let shortage = Fault::system("open", "x", Errno::MFILE);
         assert!(!shortage.is_full());
         assert_eq!(shortage.into_failure().persistence, Persistence::Shortage(Lack::Descriptors));

@@ -1,19 +1,22 @@
-//! The output directory as a target: who gets which name, and what happens when it is there already.
+//! The output directory as a target: which name a line gets, and what publishing makes of it.
 //!
 //! Must not know templates' syntax, libcurl or how a file is written.
 
 use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
-use rustix::io::Errno;
 
-use super::claims::{Claimed, Claims};
-use super::fault::{Fault, lack};
+use super::body::{Body, Place};
+use super::claims::Claimed;
+use super::fault::Fault;
 use super::file::{Name, OutputFile, Published, Replace};
 use super::hash::Digest;
+use super::register::{Present, Register, Renaming, exists, is_a_directory};
+use super::sidecar::Origin;
 use super::template::Template;
 use super::tree::{Missing, Tree};
-use super::{Claim, IfExists, names, sys};
+use super::{Claim, IfExists, NameFrom, sys};
 use crate::job::{Failure, Job, Outcome};
 
 /// Longest path that the kernel opens in one go, with its NUL (`PATH_MAX`); a longer one could be written below the
@@ -23,84 +26,102 @@ const PATH_MAX: usize = 4096;
 /// The longest of the suffixes that a path may yet get: a hash.
 const SUFFIX_MAX: usize = 65;
 
-/// Lengths of the hash tried in `stem-HASH.ext`, in hex digits. The first is enough but for names made to collide.
-const HASH_DIGITS: [usize; 3] = [8, 16, 64];
-
-/// How often a directory that is a file in this run is given another name.
-const DIRECTORY_TRIES: u32 = 8;
-
 /// Bodies go to files.
 #[derive(Debug)]
 pub struct Files {
-    tree: Rc<Tree>,
+    register: Rc<Register>,
     template: Template,
-    if_exists: IfExists,
-    claims: Claims,
-}
-
-/// What a name is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Present {
-    Nothing,
-    Directory,
-    /// A file, or something else that has the name.
-    Other,
+    name_from: NameFrom,
+    request: Option<Rc<str>>,
 }
 
 impl Files {
-    /// Files in `tree`, named by `template`.
-    pub fn new(tree: Tree, template: Template, if_exists: IfExists, claims: Claims) -> Files {
-        Files { tree: Rc::new(tree), template, if_exists, claims }
+    /// Files named by `template`, or as `name_from` says; partial ones made with `request` are continued.
+    pub fn new(register: Register, template: Template, name_from: NameFrom, request: Option<String>) -> Files {
+        Files { register: Rc::new(register), template, name_from, request: request.map(Rc::from) }
     }
 
     /// The directory.
     pub fn tree(&self) -> &Tree {
-        &self.tree
+        self.register.tree()
     }
 
     /// Claims a name for `job`: `given`, which is confined already, or what the template says.
     pub fn claim(&mut self, job: &mut Job, given: Option<String>) -> Claim {
         let url = Digest::of(&job.request_url);
         let derived = given.is_none();
+        let renamed = self.is_renamed(job);
         let wanted = given.unwrap_or_else(|| self.template.expand(job, &url));
-        if self.tree.path(&wanted).as_os_str().len() + SUFFIX_MAX >= PATH_MAX {
+        if self.tree().path(&wanted).as_os_str().len() + SUFFIX_MAX >= PATH_MAX {
             return Claim::Refuse(Failure::local(format!("output path of {} bytes is too long", wanted.len())));
         }
         let claimed = match derived && self.template.is_unique() {
-            true => Ok((wanted.clone(), self.claims.unique(&wanted))),
-            false => self.distinct(wanted.clone(), &url),
+            true => Ok((wanted.clone(), self.register.unique(&wanted))),
+            false => self.register.distinct(wanted.clone(), &url),
         };
         let (path, claimed) = match claimed {
             Ok(found) => found,
             Err(failure) => return Claim::Refuse(failure),
         };
-        if derived && (path != wanted || self.template.depends_on_the_line()) {
+        if derived && (path != wanted || self.template.depends_on_the_line()) && !renamed {
             job.name = Some(path.clone());
         }
-        if claimed == Claimed::Before && self.claims.is_running(&path) {
+        if claimed == Claimed::Before && self.register.is_running(&path) {
             job.destination = Some(path.into());
             return Claim::Skip("duplicate of an earlier line".into());
         }
-        let claim = self.unless_present(job, &path);
+        let mut name = Name::new(path.clone());
+        // What is to be there is known when the server has answered.
+        let claim = if renamed { Claim::Fetch } else { self.register.unless_present(&mut name) };
         if claim == Claim::Fetch {
-            self.claims.started(job.urlnum, &path);
+            self.register.started(job.urlnum, &path);
         }
+        job.destination = Some(name.path().into());
         claim
+    }
+
+    /// Whether the response may bring another name.
+    fn is_renamed(&self, job: &Job) -> bool {
+        self.name_from == NameFrom::Header && job.name.is_none()
     }
 
     /// The job of line `urlnum` has ended. A daemon may be asked for the same again.
     pub fn ended(&mut self, urlnum: u64) {
-        self.claims.ended(urlnum);
+        self.register.ended(urlnum);
     }
 
-    /// A file for one attempt at `job`.
-    pub fn file(&self, job: &Job) -> OutputFile {
+    /// A body for one attempt at `job`, of at most `limit` bytes.
+    pub fn body(&self, job: &Job, limit: Option<u64>) -> Body {
         let path = job.destination.as_ref().and_then(|path| path.to_str()).unwrap_or_default();
-        let replace = match self.if_exists {
-            IfExists::Overwrite => Replace::File,
+        let name = Name::new(path.to_owned());
+        let replace = match self.register.if_exists() {
+            IfExists::Overwrite | IfExists::Update => Replace::File,
             IfExists::Skip | IfExists::Rename | IfExists::Fail => Replace::Nothing,
         };
-        OutputFile::new(Rc::clone(&self.tree), Name::new(path.to_owned()), replace)
+        let renaming = self
+            .is_renamed(job)
+            .then(|| Renaming { register: Rc::clone(&self.register), url: Digest::of(&job.request_url) });
+        let unless = match self.register.if_exists() {
+            IfExists::Update if renaming.is_none() => self.modified(&name),
+            _ => None,
+        };
+        let origin =
+            self.request.as_ref().map(|request| Origin { url: job.request_url.clone(), request: request.clone() });
+        let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
+        let mut body = Body::new(Place::File(Box::new(file)), limit);
+        (body.unless, body.renaming) = (unless, renaming);
+        body
+    }
+
+    /// The time of the regular file `name`.
+    fn modified(&self, name: &Name) -> Option<SystemTime> {
+        let dir = self.tree().directory(name.directory(), Missing::Report).ok()?;
+        let stat = sys::stat(&*dir, name.file()).ok()?;
+        let seconds = u64::try_from(stat.st_mtime).ok()?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        // HTTP's dates end with the year 9999.
+        let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.min(253_402_300_799)));
+        time.filter(|_| is_file)
     }
 
     /// Publishes a whole file; returns the name it has, or would have had.
@@ -108,112 +129,22 @@ impl Files {
     /// # Errors
     /// The file system refuses; the file is still open.
     pub fn publish(&mut self, file: &mut OutputFile) -> Result<(Outcome, Name), Fault> {
-        let name = file.name().clone();
-        if file.publish(&name)? == Published::Done {
+        let name = file.target().clone();
+        if file.publish()? == Published::Done {
             return Ok((Outcome::Ok, name));
         }
-        let present = self.present(&name);
-        let outcome = match (present, self.if_exists) {
+        let outcome = match (self.register.present(&name), self.register.if_exists()) {
             (Ok(Present::Directory), _) => Outcome::Failed(is_a_directory(&name)),
             (_, IfExists::Skip) => Outcome::Skipped("a file of this name appeared meanwhile".into()),
-            (_, IfExists::Fail | IfExists::Overwrite) => Outcome::Failed(exists(&name)),
+            (_, IfExists::Fail | IfExists::Overwrite | IfExists::Update) => Outcome::Failed(exists(&name)),
             (_, IfExists::Rename) => loop {
-                let numbered = self.next_number(&name)?;
-                if file.publish(&numbered)? == Published::Done {
-                    return Ok((Outcome::Ok, numbered));
+                file.retarget(self.register.next_number(&name)?);
+                if file.publish()? == Published::Done {
+                    return Ok((Outcome::Ok, file.target().clone()));
                 }
             },
         };
         file.remove();
         Ok((outcome, name))
     }
-
-    /// A path like `wanted` that is this URL's alone in this run; `Before` when it was this URL's before.
-    fn distinct(&mut self, wanted: String, url: &Digest) -> Result<(String, Claimed), Failure> {
-        let wanted = self.in_directories(wanted)?;
-        match self.claims.file(&wanted, url) {
-            Claimed::Taken => {}
-            claimed => return Ok((wanted, claimed)),
-        }
-        for digits in HASH_DIGITS {
-            let path = names::hashed(&wanted, url, digits);
-            match self.claims.file(&path, url) {
-                Claimed::Taken => {}
-                claimed => return Ok((path, claimed)),
-            }
-        }
-        Err(Failure::local(format!("the output name {wanted} and every other one for this URL are taken")))
-    }
-
-    /// Claims the directories of `path`. One that is a file in this run gets a trailing `_`, so that of
-    /// `http://h/a` and `http://h/a/b` both can be kept, under the same names in every run.
-    fn in_directories(&mut self, mut path: String) -> Result<String, Failure> {
-        let mut from = 0;
-        let mut tries = 0;
-        while let Some(length) = path[from..].find('/') {
-            let end = from + length;
-            if self.claims.directory(&path[..end]) != Claimed::Taken {
-                from = end + 1;
-            } else if tries < DIRECTORY_TRIES {
-                tries += 1;
-                path.insert(end, '_');
-            } else {
-                return Err(Failure::local(format!("{} is a file of this run, not a directory", &path[..end])));
-            }
-        }
-        Ok(path)
-    }
-
-    /// The verdict on a claimed name by what is on disk.
-    fn unless_present(&mut self, job: &mut Job, path: &str) -> Claim {
-        let mut name = Name::new(path.to_owned());
-        let claim = match (self.present(&name), self.if_exists) {
-            (Ok(Present::Nothing), _) => Claim::Fetch,
-            (Ok(Present::Directory), _) => Claim::Refuse(is_a_directory(&name)),
-            (Ok(Present::Other), IfExists::Skip) => Claim::Skip("a file of this name exists".into()),
-            (Ok(Present::Other), IfExists::Fail) => Claim::Refuse(exists(&name)),
-            (Ok(Present::Other), IfExists::Overwrite) => Claim::Fetch,
-            (Ok(Present::Other), IfExists::Rename) => match self.next_number(&name) {
-                Ok(numbered) => {
-                    name = numbered;
-                    Claim::Fetch
-                }
-                Err(fault) => Claim::Refuse(fault.into_failure()),
-            },
-            (Err(fault), _) => Claim::Refuse(fault.into_failure()),
-        };
-        job.destination = Some(name.path().into());
-        claim
-    }
-
-    /// `stem.1.ext`, `stem.2.ext` …: the first that is neither claimed nor on disk.
-    fn next_number(&mut self, name: &Name) -> Result<Name, Fault> {
-        for number in 1..u64::MAX {
-            let numbered = Name::new(names::suffixed(name.path(), &format!(".{number}")));
-            if self.claims.numbered(numbered.path()) == Claimed::Now && self.present(&numbered)? == Present::Nothing {
-                return Ok(numbered);
-            }
-        }
-        Err(Fault::local(format!("{} has every number", name.path())))
-    }
-
-    fn present(&self, name: &Name) -> Result<Present, Fault> {
-        let stat = self.tree.directory(name.directory(), Missing::Report).and_then(|dir| sys::stat(&*dir, name.file()));
-        match stat {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(Present::Directory),
-            Ok(_) => Ok(Present::Other),
-            Err(Errno::NOENT) => Ok(Present::Nothing),
-            // There is time to find out: publishing looks again, when others have given back what is short now.
-            Err(errno) if lack(errno).is_some() => Ok(Present::Nothing),
-            Err(errno) => Err(Fault::system("look at", name.path(), errno)),
-        }
-    }
-}
-
-fn is_a_directory(name: &Name) -> Failure {
-    Failure::local(format!("{} is a directory", name.path()))
-}
-
-fn exists(name: &Name) -> Failure {
-    Failure::local(format!("{} exists", name.path()))
 }

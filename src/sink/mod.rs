@@ -12,6 +12,9 @@ mod file;
 mod files;
 mod hash;
 mod names;
+mod part;
+mod register;
+mod sidecar;
 mod stdout;
 mod sys;
 mod template;
@@ -20,10 +23,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod version;
 
 use std::borrow::Cow;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::task::Poll;
 
 use crate::job::{ErrorClass, Failure, Job, Outcome, Saved};
@@ -31,13 +36,16 @@ use crate::outlet::Outlet;
 
 pub use body::{Body, Head};
 pub use fault::lack;
+pub use sidecar::Resume;
 pub use stdout::Lost;
 pub use template::Template;
+pub use version::Version;
 
 use body::Place;
 use claims::{Claims, Keep};
 use fault::Fault;
 use files::Files;
+use register::Register;
 use stdout::Stdout;
 use tree::Tree;
 
@@ -54,6 +62,13 @@ pub struct Options {
     pub max_filesize: Option<u64>,
     /// Most names remembered, for a run without end; `None` remembers all that two URLs may share.
     pub names_kept: Option<usize>,
+    /// What gives a file without a name of its own its name.
+    pub name_from: NameFrom,
+    /// Stands for the request options that change what a server sends: partial files made with the same ones are
+    /// continued. `None`: none are, and none are left that could be.
+    pub continued: Option<String>,
+    /// Whether files are safe from a loss of power before they are told of.
+    pub sync: bool,
 }
 
 /// Where bodies go.
@@ -84,6 +99,17 @@ pub enum IfExists {
     Rename,
     /// The job fails.
     Fail,
+    /// As `Overwrite`, if the server's is newer than the file's time.
+    Update,
+}
+
+/// What gives a file its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameFrom {
+    /// The URL, by the template.
+    Url,
+    /// Content-Disposition, where there is one; else the URL.
+    Header,
 }
 
 /// What is to be done with a job.
@@ -119,20 +145,22 @@ impl Sink {
     /// # Errors
     /// The directory cannot be made, opened or written: exit 3, before any request.
     pub fn open(options: Options) -> anyhow::Result<Sink> {
-        let landing = match options.target {
+        let Options { target, if_exists, remote_time, max_filesize, names_kept, name_from, continued, sync } = options;
+        let landing = match target {
             Target::Files { dir, template } => {
-                let keep = match options.names_kept {
+                let keep = match names_kept {
                     Some(most) => Keep::Latest(most),
                     None if template.is_unique() => Keep::Running,
                     None => Keep::All,
                 };
-                let claims = Claims::new(keep);
-                Landing::Files(Files::new(Tree::open(dir)?, template, options.if_exists, claims))
+                let tree = Tree::open(dir)?;
+                let tree = if sync { tree.durable() } else { tree };
+                let register = Register::new(Rc::new(tree), if_exists, Claims::new(keep));
+                Landing::Files(Files::new(register, template, name_from, continued))
             }
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
             Target::Discard => Landing::Discard,
         };
-        let Options { remote_time, max_filesize, .. } = options;
         Ok(Sink { landing, remote_time, max_filesize, disk_full: false })
     }
 
@@ -158,23 +186,25 @@ impl Sink {
         }
     }
 
-    /// Takes the bytes of one attempt at `job`, whose name is claimed. Opens nothing yet.
+    /// Takes the bytes of one attempt at `job`, whose name is claimed. Opens what an earlier one has left and can be
+    /// continued, and nothing else yet.
     pub fn body(&mut self, job: &Job) -> Body {
-        let place = match &mut self.landing {
-            Landing::Files(files) => Place::File(files.file(job)),
-            Landing::Stdout(stdout) => Place::Spool(stdout.spool()),
-            Landing::Discard => Place::Nowhere,
-        };
-        Body::new(place, self.max_filesize)
+        let limit = self.max_filesize;
+        match &mut self.landing {
+            Landing::Files(files) => files.body(job, limit),
+            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit),
+            Landing::Discard => Body::new(Place::Nowhere, limit),
+        }
     }
 
     /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another
     /// body is being written. After `Ready` the body is spent; a failure has ended it as [`Sink::abandon`] would.
     pub fn publish(&mut self, body: &mut Body) -> Poll<(Outcome, Saved)> {
         let begun = body.is_begun();
-        let published = match body.finish(self.remote_time) {
-            Err(failure) => Ok((Outcome::Failed(failure), None)),
-            Ok(()) => match (&mut self.landing, &mut body.place) {
+        let published = match (body.finish(self.remote_time), body.why_unwanted()) {
+            (Err(failure), _) => Ok((Outcome::Failed(failure), None)),
+            (Ok(()), Some(why)) => Ok((Outcome::Skipped(why), body.discard())),
+            (Ok(()), None) => match (&mut self.landing, &mut body.place) {
                 (Landing::Files(files), Place::File(file)) => {
                     files.publish(file).map(|(outcome, name)| (outcome, Some(name)))
                 }
@@ -195,8 +225,11 @@ impl Sink {
             (Landing::Files(files), Some(name), _) => Some(files.tree().path(name.path())),
             _ => None,
         };
-        let size = (outcome == Outcome::Ok && begun).then_some(body.received());
-        Poll::Ready((outcome, Saved { filename, size, ..Saved::default() }))
+        let saved = match outcome == Outcome::Ok && begun {
+            true => Saved { filename, size: Some(body.size()), resume_from: body.resumed_from(), ..Saved::default() },
+            false => Saved { filename, ..Saved::default() },
+        };
+        Poll::Ready((outcome, saved))
     }
 
     /// Ends a failed attempt, or with `None` a cancelled one: what arrived is kept as a partial file, unless it is
@@ -230,13 +263,17 @@ impl Sink {
 
     fn end(&mut self, body: &mut Body, failure: Option<&Failure>) {
         self.disk_full |= body.disk_full;
-        // Whole or not, these bytes are not the ones that were asked for.
-        let useless = matches!(
-            failure.map(|failure| failure.class),
-            Some(ErrorClass::TooLarge | ErrorClass::Http | ErrorClass::Checksum)
-        );
+        let class = failure.map(|failure| failure.class);
+        let begun = body.is_begun();
+        // Whole or not, these bytes are not the ones that were asked for. An error says nothing about bytes that an
+        // earlier attempt has left.
+        let useless = match class {
+            Some(ErrorClass::TooLarge | ErrorClass::Range | ErrorClass::Checksum) => true,
+            Some(ErrorClass::Http) => begun,
+            _ => body.disk_full || (begun && body.size() == 0),
+        };
         match (&mut self.landing, &mut body.place) {
-            (_, Place::File(file)) if useless || body.received == 0 || body.disk_full => file.remove(),
+            (_, Place::File(file)) if useless => file.remove(),
             (_, Place::File(file)) => file.keep(),
             (Landing::Stdout(stdout), Place::Spool(spool)) => stdout.abandon(spool),
             (_, Place::Spool(_) | Place::Nowhere) => {}

@@ -64,10 +64,7 @@ pub fn decoded(segment: &str) -> String {
         bytes.clear();
         bytes.extend(rest.as_bytes().chunks_exact(3).map_while(escape));
         if bytes.is_empty() {
-            match harmless(first) {
-                true => text.push(first),
-                false => first.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| text.push_str(&format!("%{byte:02X}"))),
-            }
+            push_escaped(&mut text, first);
             rest = &rest[first.len_utf8()..];
             continue;
         }
@@ -92,6 +89,14 @@ pub fn decoded(segment: &str) -> String {
     text
 }
 
+/// Appends a character, escaped where it is not harmless.
+fn push_escaped(text: &mut String, char: char) {
+    match harmless(char) {
+        true => text.push(char),
+        false => char.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| text.push_str(&format!("%{byte:02X}"))),
+    }
+}
+
 /// The byte that `%XX` stands for.
 fn escape(text: &[u8]) -> Option<u8> {
     let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
@@ -113,6 +118,20 @@ pub fn guarded(mut component: String) -> String {
         component.insert(0, '_');
     }
     component
+}
+
+/// The name that a server suggests, made safe: the last component, whichever separator was used, of a name that may be
+/// anything. It is no URL: percent escapes in it are left as they are. `None` when nothing is left of it.
+pub fn suggested(text: &str, url: &Digest) -> Option<String> {
+    let last = text.rsplit(['/', '\\']).next().unwrap_or_default().trim();
+    if matches!(last, "" | "." | "..") {
+        return None;
+    }
+    let mut name = String::with_capacity(last.len());
+    for char in last.chars() {
+        push_escaped(&mut name, char);
+    }
+    Some(finished(guarded(name), url))
 }
 
 /// Splits a file name into stem and extension; the extension has its dot, and both together are the name. A name that
@@ -306,6 +325,38 @@ mod tests {
         }
         let edge = format!("{}.part", "n".repeat(COMPONENT_MAX - 5));
         assert!(finished(edge, &url).len() <= COMPONENT_MAX);
+    }
+
+    #[test]
+    fn of_a_name_that_a_server_suggests_the_last_component_is_taken_and_made_safe() {
+        let url = Digest::of("http://h/x");
+        for (given, expected) in [
+            ("a.txt", Some("a.txt")),
+            ("  a b.txt ", Some("a b.txt")),
+            ("../../.ssh/authorized_keys", Some("authorized_keys")),
+            ("/etc/passwd", Some("passwd")),
+            ("..\\..\\x.exe", Some("x.exe")),
+            ("C:\\x", Some("x")),
+            (".bashrc", Some("_.bashrc")),
+            ("-rf", Some("_-rf")),
+            ("~root", Some("_~root")),
+            ("...", Some("_...")),
+            ("%2e%2e%2fx", Some("%2e%2e%2fx")),
+            ("a\0b\x1b[2J\r\n", Some("a%00b%1B[2J")),
+            ("a\u{202e}gpj.exe", Some("a%E2%80%AEgpj.exe")),
+            ("x.part", Some("x.part_")),
+            ("bücher.pdf", Some("bücher.pdf")),
+            ("", None),
+            (".", None),
+            ("..", None),
+            ("a/", None),
+            ("a/..", None),
+            (" ", None),
+        ] {
+            assert_eq!(suggested(given, &url).as_deref(), expected, "{given:?}");
+        }
+        let long = suggested(&format!("{}.html", "ü".repeat(300)), &url).expect("a name");
+        assert!(long.len() <= COMPONENT_MAX && long.ends_with(".html"), "{long}");
     }
 
     #[test]

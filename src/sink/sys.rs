@@ -3,11 +3,16 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT,
+};
 use rustix::io::{Errno, Result, retry_on_intr};
 
 /// What new files may at most be; the umask is taken off.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// What new files for their owner alone may at most be.
+const PRIVATE_MODE: Mode = Mode::from_raw_mode(0o600);
 
 /// What new directories may at most be; the umask is taken off.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
@@ -15,6 +20,12 @@ const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
 /// `openat`. Files it creates have [`FILE_MODE`].
 pub fn open(dir: impl AsFd, name: impl rustix::path::Arg + Copy, flags: OFlags) -> Result<OwnedFd> {
     above_standard(retry_on_intr(|| rustix::fs::openat(&dir, name, flags | OFlags::CLOEXEC, FILE_MODE))?)
+}
+
+/// A new file for its owner alone; `EXIST` when the name is taken, be it by a link.
+pub fn create_private(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    above_standard(retry_on_intr(|| rustix::fs::openat(&dir, name, flags, PRIVATE_MODE))?)
 }
 
 /// A directory that is only walked through and written into, not listed.
@@ -88,9 +99,15 @@ pub fn unlink(dir: impl AsFd, name: &str) -> Result<()> {
     retry_on_intr(|| rustix::fs::unlinkat(&dir, name, AtFlags::empty()))
 }
 
-/// Empties a file.
-pub fn truncate(fd: impl AsFd) -> Result<()> {
-    retry_on_intr(|| rustix::fs::ftruncate(&fd, 0))
+/// Cuts a file off at `length`, and writes on from there.
+pub fn continue_at(fd: impl AsFd, length: u64) -> Result<()> {
+    retry_on_intr(|| rustix::fs::ftruncate(&fd, length))?;
+    rustix::fs::seek(&fd, SeekFrom::Start(length)).map(drop)
+}
+
+/// Where the data of a file that is not empty end, or its first hole is. Moves its position.
+pub fn first_hole(fd: impl AsFd) -> Result<u64> {
+    rustix::fs::seek(&fd, SeekFrom::Hole(0))
 }
 
 /// Locks the open file for this description, or says `WOULDBLOCK`.
@@ -101,6 +118,13 @@ pub fn lock(fd: impl AsFd) -> Result<()> {
 /// Waits until the data are where the file system keeps them.
 pub fn flush(fd: impl AsFd) -> Result<()> {
     retry_on_intr(|| rustix::fs::fdatasync(&fd))
+}
+
+/// Waits until what is in the directory is where the file system keeps it.
+pub fn flush_directory(dir: impl AsFd) -> Result<()> {
+    // It is open only to walk through.
+    let open = open(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    retry_on_intr(|| rustix::fs::fsync(&open))
 }
 
 /// Sets the modification time, in Unix seconds.

@@ -10,12 +10,16 @@ use super::*;
 
 type Test = anyhow::Result<()>;
 
-const SMALL: Head = Head { length: Some(4), last_modified: None, content_encoding: false };
-const UNKNOWN: Head = Head { length: None, last_modified: None, content_encoding: false };
+const NONE: Version = Version { etag: None, last_modified: None, date: None };
+const UNKNOWN: Head =
+    Head { from: 0, length: None, last_modified: None, content_encoding: false, version: NONE, name: None };
+const SMALL: Head = Head { length: Some(4), ..UNKNOWN };
 
 fn options(dir: &Path, if_exists: IfExists) -> Options {
     let target = Target::Files { dir: dir.to_owned(), template: Template::parse("{name}").expect("a template") };
-    Options { target, if_exists, remote_time: true, max_filesize: None, names_kept: None }
+    let (name_from, continued) = (NameFrom::Url, Some(String::new()));
+    let (remote_time, max_filesize, names_kept, sync) = (true, None, None, false);
+    Options { target, if_exists, remote_time, max_filesize, names_kept, name_from, continued, sync }
 }
 
 fn sink(dir: &Path, if_exists: IfExists) -> anyhow::Result<Sink> {
@@ -121,7 +125,7 @@ fn a_file_that_appears_between_claim_and_publication_is_not_replaced() -> Test {
         for if_exists in [IfExists::Skip, IfExists::Fail, IfExists::Rename, IfExists::Overwrite] {
             let dir = tempfile::tempdir()?;
             let mut sink = sink(dir.path(), if_exists)?;
-            let (_, body) = received(&mut sink, "http://h/a.txt", head, b"mine")?;
+            let (_, body) = received(&mut sink, "http://h/a.txt", head.clone(), b"mine")?;
             fs::write(dir.path().join("a.txt"), "theirs")?;
             fs::write(dir.path().join("a.1.txt"), "theirs")?;
             let (outcome, saved) = published(&mut sink, body);
@@ -200,7 +204,7 @@ fn a_broken_transfer_leaves_its_bytes_as_a_partial_file_and_a_useless_one_leaves
         ] {
             let dir = tempfile::tempdir()?;
             let mut sink = sink(dir.path(), IfExists::Skip)?;
-            let (_, body) = received(&mut sink, "http://h/a", head, data)?;
+            let (_, body) = received(&mut sink, "http://h/a", head.clone(), data)?;
             let failure = class.map(|class| Failure::new(class, 1, "why"));
             sink.abandon(body, failure.as_ref());
             let expected: &[&str] = if kept { &["a.part"] } else { &[] };
@@ -379,7 +383,7 @@ fn the_size_limit_holds_for_the_declared_and_for_the_received_length() -> Test {
         told(body.begin(Head { content_encoding: true, ..SMALL }))?;
         told(body.write(b"dat"))?;
         let failure = body.write(b"a").expect_err("the fourth byte came");
-        assert_eq!((failure.class, body.received()), (ErrorClass::TooLarge, 3));
+        assert_eq!((failure.class, body.size()), (ErrorClass::TooLarge, 3));
         sink.abandon(body, Some(&failure));
         assert_eq!(listing(dir.path())?.len(), 0);
     }
@@ -405,7 +409,7 @@ fn a_full_disk_is_told_in_plain_words_and_remembered() -> Test {
     let mut sink = sink(dir.path(), IfExists::Skip)?;
     let (_, mut body) = received(&mut sink, "http://h/a", UNKNOWN, b"data")?;
     let failure = body.failed(Fault::system("write", "a", rustix::io::Errno::NOSPC));
-    assert_eq!(failure, Failure::local("write a: No space left on device"));
+    assert_eq!(failure, Failure::local("write a: No space left on device").no_space());
     assert!(!sink.disk_full());
     sink.abandon(body, Some(&failure));
     assert!(sink.disk_full());

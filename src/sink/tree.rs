@@ -61,6 +61,8 @@ pub enum Flushing {
     Never,
     /// After a flush, because errors show only then.
     BeforePublishing,
+    /// After a flush of the data, and of the directory with their name.
+    Durable,
 }
 
 /// Whether missing directories are made.
@@ -90,6 +92,11 @@ impl Tree {
         Ok(Tree { given, root: Rc::new(root), recent, linking: Cell::new(linking), partials, flushing })
     }
 
+    /// The same, with every file safe from a loss of power before it counts as published.
+    pub fn durable(self) -> Tree {
+        Tree { flushing: Flushing::Durable, ..self }
+    }
+
     /// The path of `name` as it can be opened from the current directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.given.join(name)
@@ -113,11 +120,25 @@ impl Tree {
         }
         let mut dir = Rc::clone(&self.root);
         for component in path.split('/') {
-            dir = Rc::new(step(&dir, component, missing)?);
+            dir = Rc::new(self.step(&dir, component, missing)?);
         }
         recent.truncate(RECENT - 1);
         recent.push_front((path.to_owned(), Rc::clone(&dir)));
         Ok(dir)
+    }
+
+    /// One component further down.
+    fn step(&self, dir: &OwnedFd, component: &str, missing: Missing) -> Result<OwnedFd> {
+        match sys::open_directory(dir, component, OFlags::NOFOLLOW) {
+            Err(Errno::NOENT) if missing == Missing::Make => {
+                sys::make_directory(dir, component)?;
+                if self.flushing == Flushing::Durable {
+                    sys::flush_directory(dir)?;
+                }
+                sys::open_directory(dir, component, OFlags::NOFOLLOW)
+            }
+            result => result,
+        }
     }
 
     /// Forgets the descriptor of the directory at `path`, which may have been removed. `false`: none was kept.
@@ -168,17 +189,6 @@ impl Tree {
     /// When data count as written.
     pub fn flushing(&self) -> Flushing {
         self.flushing
-    }
-}
-
-/// One component further down.
-fn step(dir: &OwnedFd, component: &str, missing: Missing) -> Result<OwnedFd> {
-    match sys::open_directory(dir, component, OFlags::NOFOLLOW) {
-        Err(Errno::NOENT) if missing == Missing::Make => {
-            sys::make_directory(dir, component)?;
-            sys::open_directory(dir, component, OFlags::NOFOLLOW)
-        }
-        result => result,
     }
 }
 

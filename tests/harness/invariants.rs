@@ -126,7 +126,8 @@ impl Finished {
                 as_before || told.contains_key(name) || partial || named.contains(name) || name.ends_with('/');
             assert!(accounted, "{name} is there or changed, and no record says so\n{self}");
         }
-        for name in self.before.work.keys().filter(|name| !name.ends_with('/') && !name.ends_with(".part")) {
+        let used_up = |name: &&String| name.ends_with('/') || name.ends_with(".part") || name.ends_with(".part.meta");
+        for name in self.before.work.keys().filter(|name| !used_up(name)) {
             assert!(after.contains_key(name), "{name} was there before and is gone\n{self}");
         }
     }

@@ -77,12 +77,40 @@ fn one_long_transfer_does_not_hold_the_others_back_for_ever() {
 }
 
 #[test]
-fn a_partial_file_that_cannot_be_continued_starts_again_once_and_free() {
+fn a_partial_file_that_cannot_be_continued_starts_again_once_free_and_then_at_the_cost_of_attempts() {
     let useless =
         Reply { outcome: Err(Failure::new(ErrorClass::Range, 33, "changed").passing()), ..Reply::status(0, None) };
     let world = World::new(options(8), lines("a", 1)).with("a", Box::new(move |_| useless.clone())).run();
-    assert_eq!((world.seen["a"].len(), world.ended[0].job.tries.free), (2, 1));
-    assert!(world.elapsed() < Duration::from_millis(100));
+    assert_eq!((world.seen["a"].len(), world.ended[0].job.tries.free), (6, 1));
+    let [first, second] = [0, 1].map(|number| world.seen["a"][number].at);
+    assert!(second - first < Duration::from_millis(100));
+}
+
+#[test]
+fn what_brings_a_part_of_the_rest_costs_no_attempt() {
+    let mut left = 1_000;
+    let server = move |_: Duration| {
+        left -= 1;
+        let short = Failure::new(ErrorClass::Partial, 18, "a part").advancing();
+        let outcome = if left == 0 { Ok(9) } else { Err(short) };
+        Reply { outcome, ..Reply::ok(Duration::from_millis(1)) }
+    };
+    let world = World::new(options(8), lines("a", 1)).with("a", Box::new(server)).run();
+    assert_eq!((world.seen["a"].len(), world.failed().len()), (1_000, 0));
+}
+
+#[test]
+fn what_does_not_fit_on_the_disk_beside_others_is_tried_alone_and_then_fails() {
+    let full = || Reply {
+        outcome: Err(Failure::local("write: no space").no_space()),
+        takes: Duration::from_millis(10),
+        ..Reply::status(200, None)
+    };
+    let world = World::new(options(8), lines("a", 8)).with("a", Box::new(move |_| full())).run();
+    assert_eq!(world.failed().len(), 8);
+    // Halving eight three times leaves one alone.
+    assert!(world.seen["a"].len() < 8 * 4, "{}", world.seen["a"].len());
+    assert!(world.elapsed() < Duration::from_secs(60), "{:?}", world.elapsed());
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! Who has which name in this run, and what happens when it is there already.
+//!
+//! Shared with the bodies on their way, since some names come with the response.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::claims::{Claimed, Claims};
+use super::fault::{Fault, lack};
+use super::file::{Name, OutputFile};
+use super::hash::Digest;
+use super::tree::{Missing, Tree};
+use super::{Claim, IfExists, names, sys};
+use crate::job::Failure;
+
+/// Lengths of the hash tried in `stem-HASH.ext`, in hex digits. The first is enough but for names made to collide.
+const HASH_DIGITS: [usize; 3] = [8, 16, 64];
+
+/// How often a directory that is a file in this run is given another name.
+const DIRECTORY_TRIES: u32 = 8;
+
+/// The names of one output directory.
+#[derive(Debug)]
+pub struct Register {
+    tree: Rc<Tree>,
+    if_exists: IfExists,
+    claims: RefCell<Claims>,
+}
+
+/// What a name is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present {
+    /// Nothing.
+    Nothing,
+    /// A directory.
+    Directory,
+    /// A file, or something else that has the name.
+    Other,
+}
+
+impl Register {
+    /// No names are taken.
+    pub fn new(tree: Rc<Tree>, if_exists: IfExists, claims: Claims) -> Register {
+        Register { tree, if_exists, claims: RefCell::new(claims) }
+    }
+
+    /// The directory.
+    pub fn tree(&self) -> &Rc<Tree> {
+        &self.tree
+    }
+
+    /// What happens when a name is there already.
+    pub fn if_exists(&self) -> IfExists {
+        self.if_exists
+    }
+
+    /// A path like `wanted` that is this URL's alone in this run; `Before` when it was this URL's before.
+    pub fn distinct(&self, wanted: String, url: &Digest) -> Result<(String, Claimed), Failure> {
+        let claims = &mut self.claims.borrow_mut();
+        let wanted = in_directories(claims, wanted)?;
+        match claims.file(&wanted, url) {
+            Claimed::Taken => {}
+            claimed => return Ok((wanted, claimed)),
+        }
+        for digits in HASH_DIGITS {
+            let path = names::hashed(&wanted, url, digits);
+            match claims.file(&path, url) {
+                Claimed::Taken => {}
+                claimed => return Ok((path, claimed)),
+            }
+        }
+        Err(Failure::local(format!("the output name {wanted} and every other one for this URL are taken")))
+    }
+
+    /// Claims a path that can be no other URL's.
+    pub fn unique(&self, path: &str) -> Claimed {
+        self.claims.borrow().unique(path)
+    }
+
+    /// Whether the file `path`, which its URL has claimed before, needs nothing done for it.
+    pub fn is_running(&self, path: &str) -> bool {
+        self.claims.borrow().is_running(path)
+    }
+
+    /// The file `path` is being fetched for line `urlnum`.
+    pub fn started(&self, urlnum: u64, path: &str) {
+        self.claims.borrow_mut().started(urlnum, path);
+    }
+
+    /// Line `urlnum` has ended.
+    pub fn ended(&self, urlnum: u64) {
+        self.claims.borrow_mut().ended(urlnum);
+    }
+
+    /// The verdict on a claimed name by what is on disk; `rename` changes it.
+    pub fn unless_present(&self, name: &mut Name) -> Claim {
+        match (self.present(name), self.if_exists) {
+            (Ok(Present::Nothing), _) => Claim::Fetch,
+            (Ok(Present::Directory), _) => Claim::Refuse(is_a_directory(name)),
+            (Ok(Present::Other), IfExists::Skip) => Claim::Skip("a file of this name exists".into()),
+            (Ok(Present::Other), IfExists::Fail) => Claim::Refuse(exists(name)),
+            (Ok(Present::Other), IfExists::Overwrite | IfExists::Update) => Claim::Fetch,
+            (Ok(Present::Other), IfExists::Rename) => match self.next_number(name) {
+                Ok(numbered) => {
+                    *name = numbered;
+                    Claim::Fetch
+                }
+                Err(fault) => Claim::Refuse(fault.into_failure()),
+            },
+            (Err(fault), _) => Claim::Refuse(fault.into_failure()),
+        }
+    }
+
+    /// `stem.1.ext`, `stem.2.ext` …: the first that is neither claimed nor on disk.
+    pub fn next_number(&self, name: &Name) -> Result<Name, Fault> {
+        for number in 1..u64::MAX {
+            let numbered = Name::new(names::suffixed(name.path(), &format!(".{number}")));
+            let claimed = self.claims.borrow_mut().numbered(numbered.path());
+            if claimed == Claimed::Now && self.present(&numbered)? == Present::Nothing {
+                return Ok(numbered);
+            }
+        }
+        Err(Fault::local(format!("{} has every number", name.path())))
+    }
+
+    /// What has this name on disk.
+    pub fn present(&self, name: &Name) -> Result<Present, Fault> {
+        let stat = self.tree.directory(name.directory(), Missing::Report).and_then(|dir| sys::stat(&*dir, name.file()));
+        match stat {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(Present::Directory),
+            Ok(_) => Ok(Present::Other),
+            Err(Errno::NOENT) => Ok(Present::Nothing),
+            // There is time to find out: publishing looks again, when others have given back what is short now.
+            Err(errno) if lack(errno).is_some() => Ok(Present::Nothing),
+            Err(errno) => Err(Fault::system("look at", name.path(), errno)),
+        }
+    }
+}
+
+/// Claims the directories of `path`. One that is a file in this run gets a trailing `_`, so that of
+/// `http://h/a` and `http://h/a/b` both can be kept, under the same names in every run.
+fn in_directories(claims: &mut Claims, mut path: String) -> Result<String, Failure> {
+    let mut from = 0;
+    let mut tries = 0;
+    while let Some(length) = path[from..].find('/') {
+        let end = from + length;
+        if claims.directory(&path[..end]) != Claimed::Taken {
+            from = end + 1;
+        } else if tries < DIRECTORY_TRIES {
+            tries += 1;
+            path.insert(end, '_');
+        } else {
+            return Err(Failure::local(format!("{} is a file of this run, not a directory", &path[..end])));
+        }
+    }
+    Ok(path)
+}
+
+/// A directory has the name.
+pub fn is_a_directory(name: &Name) -> Failure {
+    Failure::local(format!("{} is a directory", name.path()))
+}
+
+/// Something has the name.
+pub fn exists(name: &Name) -> Failure {
+    Failure::local(format!("{} exists", name.path()))
+}
+
+/// Takes the name that comes with a response.
+#[derive(Debug)]
+pub struct Renaming {
+    /// Where it is taken.
+    pub register: Rc<Register>,
+    /// Who takes it.
+    pub url: Digest,
+}
+
+impl Renaming {
+    /// Gives `file` the name that its server `suggested`, in its own directory, where there is one that can be used;
+    /// then what is there already decides, as it does for other files when their line is read.
+    pub fn settle(&self, file: &mut OutputFile, suggested: Option<&str>) -> Claim {
+        let own = file.target().clone();
+        let mut name = match suggested.and_then(|text| names::suggested(text, &self.url)) {
+            Some(text) if text != own.file() => {
+                let directory = own.path().strip_suffix(own.file()).unwrap_or_default();
+                match self.register.distinct(format!("{directory}{text}"), &self.url) {
+                    Ok((path, _)) => Name::new(path),
+                    Err(failure) => return Claim::Refuse(failure),
+                }
+            }
+            _ => own,
+        };
+        let claim = self.register.unless_present(&mut name);
+        file.retarget(name);
+        claim
+    }
+}

@@ -1,0 +1,176 @@
+//! `NAME.part.meta`: what a partial file is the beginning of, so that nothing else is ever put behind it.
+//!
+//! JSON, for its owner's eyes only, without user and password. Whatever in it is not understood is as good as nothing.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Result;
+use serde::{Deserialize, Serialize};
+
+use super::sys;
+use super::version::Version;
+
+/// Grows with the meaning of the fields.
+const FORMAT: u32 = 1;
+
+/// A longer one is not ours.
+const LONGEST: usize = 128 * 1024;
+
+/// What a partial file is made from; one that was made from something else is not continued.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The URL as it is sent, without user, password and fragment.
+    pub url: String,
+    /// Stands for the request options that change what is sent back.
+    pub request: Rc<str>,
+}
+
+/// Where a partial file can be continued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// Bytes that are there.
+    pub from: u64,
+    /// Bytes of the finished file, where known.
+    pub length: Option<u64>,
+    /// The version they are of; it has a strong validator.
+    pub version: Version,
+}
+
+/// The description.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SideCar {
+    format: u32,
+    url: String,
+    request: String,
+    length: Option<u64>,
+    #[serde(flatten)]
+    version: Version,
+}
+
+impl SideCar {
+    /// Of a body of `length` bytes, where known; `None` when the version cannot be told from another.
+    pub fn new(origin: &Origin, length: Option<u64>, version: &Version) -> Option<SideCar> {
+        version.strong()?;
+        let (url, request) = (origin.url.clone(), origin.request.to_string());
+        Some(SideCar { format: FORMAT, url, request, length, version: version.clone() })
+    }
+
+    /// The name of the description of the partial file `part`.
+    pub fn name(part: &str) -> String {
+        format!("{part}.meta")
+    }
+
+    /// Writes it beside `part`, of which there is none yet.
+    pub fn write(&self, dir: &OwnedFd, part: &str) -> Result<()> {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let file = sys::create_private(dir, &SideCar::name(part))?;
+        sys::write_all(&file, &text)
+    }
+
+    /// Reads what describes `part`; `None` when there is nothing, or nothing that is understood.
+    pub fn read(dir: &OwnedFd, part: &str) -> Option<SideCar> {
+        // NONBLOCK and NOCTTY are for what is no regular file.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = sys::open(dir, SideCar::name(part).as_str(), flags).ok()?;
+        let stat = sys::stat_open(&file).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        let length = usize::try_from(stat.st_size).ok().filter(|length| *length <= LONGEST)?;
+        let mut text = vec![0; length];
+        let mut filled = 0;
+        while let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match sys::read_at(&file, rest, filled as u64).ok()? {
+                0 => return None,
+                read => filled += read,
+            }
+        }
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Where a partial file of `size` bytes goes on, if it was made from `origin`. Of a file that may be whole the
+    /// last byte is fetched again: whether it is, only its server can tell.
+    pub fn resume(self, origin: &Origin, size: u64) -> Option<Resume> {
+        let SideCar { format, url, request, length, version } = self;
+        let same = format == FORMAT && url == origin.url && *request == *origin.request;
+        if !same || version.strong().is_none() || length.is_some_and(|length| size > length) {
+            return None;
+        }
+        let from = length.map_or(size, |length| size.min(length.saturating_sub(1)));
+        (from > 0).then_some(Resume { from, length, version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::sink::tree::{Missing, Tree};
+
+    fn origin() -> Origin {
+        Origin { url: "http://h/a".to_owned(), request: "r".into() }
+    }
+
+    fn version() -> Version {
+        Version { etag: Some("\"x\"".to_owned()), ..Version::default() }
+    }
+
+    fn described(length: Option<u64>) -> SideCar {
+        SideCar::new(&origin(), length, &version()).expect("it has a strong validator")
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_private_and_anything_else_is_nothing() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let tree = Tree::open(dir.path().to_owned())?;
+        let fd = tree.directory("", Missing::Report)?;
+        let path = dir.path().join("a.part.meta");
+        assert!(SideCar::read(&fd, "a.part").is_none());
+        described(Some(9)).write(&fd, "a.part")?;
+        assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+        let read = SideCar::read(&fd, "a.part").and_then(|meta| meta.resume(&origin(), 5));
+        assert_eq!(read, Some(Resume { from: 5, length: Some(9), version: version() }));
+        let text = std::fs::read(&path)?;
+        for torn in 0..text.len() {
+            std::fs::write(&path, &text[..torn])?;
+            assert!(SideCar::read(&fd, "a.part").is_none(), "torn at {torn}");
+        }
+        for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":1}", "{\"format\":-1,\"url\":7}"] {
+            std::fs::write(&path, other)?;
+            assert!(SideCar::read(&fd, "a.part").is_none(), "{other}");
+        }
+        std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":1", "\"format\":2,\"more\":{}"))?;
+        assert!(SideCar::read(&fd, "a.part").is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
+        std::fs::remove_file(&path)?;
+        std::fs::create_dir(&path)?;
+        assert!(SideCar::read(&fd, "a.part").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_part_is_continued_where_it_ends_unless_it_is_something_else() {
+        for (length, size, from) in [
+            (Some(9), 5, Some(5)),
+            (None, 5, Some(5)),
+            (Some(9), 9, Some(8)),
+            (Some(9), 10, None),
+            (Some(9), 0, None),
+            (Some(1), 1, None),
+            (Some(0), 0, None),
+            (None, u64::MAX, Some(u64::MAX)),
+        ] {
+            let resume = described(length).resume(&origin(), size);
+            assert_eq!(resume.map(|resume| resume.from), from, "{size} of {length:?}");
+        }
+        let others = [Origin { url: "http://h/b".to_owned(), ..origin() }, Origin { request: "s".into(), ..origin() }];
+        for other in others {
+            assert_eq!(described(None).resume(&other, 5), None);
+        }
+        let weak = Version { etag: Some("W/\"x\"".to_owned()), ..Version::default() };
+        assert!(SideCar::new(&origin(), None, &weak).is_none());
+        assert_eq!(SideCar { version: weak, ..described(None) }.resume(&origin(), 5), None, "however it came there");
+    }
+}
