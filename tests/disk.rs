@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::strace::each_in_turn;
-use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server};
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server};
 
 /// libcurl hands over 16 KiB at a time: a file of this is written in several pieces.
 const LONG: usize = 60_000;
@@ -161,13 +161,13 @@ fn a_directory_or_file_that_cannot_be_made_costs_its_files_alone() {
     for (fault, exit, lost) in [
         ("mkdirat:error=ENOSPC:when=1", 3, 1),
         ("mkdirat:error=EACCES", 1, 4),
-        ("openat:error=EACCES:when=3", 1, 1),
-        ("openat:error=ENOSPC:when=3", 3, 1),
-        ("openat:error=EOPNOTSUPP:when=3", 0, 0),
+        ("openat:error=EACCES:when=4", 1, 1),
+        ("openat:error=ENOSPC:when=4", 3, 1),
+        ("openat:error=EOPNOTSUPP:when=4", 0, 0),
     ] {
         let place = Place::new();
         let args: &[&str] = if fault.starts_with("mkdir") { &["--tree"] } else { &[] };
-        // The first two are for a look at the directory.
+        // The first three are for a look at the directory.
         let fetch = fetch(&place, &server).args(args);
         let Some(fetch) = fetch.inject_at("out", fault) else { return };
         let run = fetch.run();
@@ -187,4 +187,75 @@ fn slow_writes_do_not_make_other_transfers_stall() {
     let run = fetch.run();
     run.assert_exit(0);
     check(&run, &server);
+}
+
+/// The program where `out` is a file system of its own of this size, whose files end up in `saved`.
+fn on_a_small_disk(size: &str) -> Option<Fetch> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can mount");
+        return None;
+    }
+    let script = format!(
+        r#"mkdir out saved && mount -t tmpfs -o size={size} tmpfs out && "$@"; code=$?; cp -a out/. saved; exit $code"#
+    );
+    Some(Fetch::recorded().under(["unshare", "-m", "bash", "-c", &script, "bash"]))
+}
+
+#[test]
+fn of_files_that_fit_one_by_one_but_not_together_as_many_as_can_are_fetched() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server =
+        Server::http(move |_| Reply::ok(vec![b'x'; 100_000]).chunked().then_wait(&held).body(vec![b'y'; 100_000]));
+    let urls: Vec<String> = (0..4).map(|number| server.url(&format!("/{number}"))).collect();
+    // Room for one and a half; the first halves of three are too much already.
+    let Some(fetch) = on_a_small_disk("300k") else { return };
+    let running = fetch.args(["-j", "4"]).urls(&urls).start();
+    server.wait("all of them at once", |counts| counts.most_running == 4);
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(3);
+    let ok = names_with(&run, "ok");
+    assert_eq!((ok.len(), names_with(&run, "failed").len()), (1, 3), "{run}");
+    assert_eq!(run.place().names("saved"), ok, "what did not fit is gone\n{run}");
+    let told = run.stderr_text().matches("this machine is at a limit").count();
+    assert_eq!(told, 1, "{run}");
+    for record in run.records().iter().filter(|record| record["result"] == "failed") {
+        assert_eq!(record["error_class"], "local", "{run}");
+        assert!(record["errormsg"].as_str().is_some_and(|why| why.contains("No space left")), "{run}");
+    }
+}
+
+#[test]
+fn a_disk_that_was_full_for_a_moment_is_no_failure() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        // It breaks off, is not kept, and makes room.
+        "/large" => Reply::ok(vec![b'x'; 200_000]).chunked().then_wait(&held).then_break(),
+        _ => Reply::ok(vec![b'y'; 150_000]).chunked(),
+    });
+    let Some(fetch) = on_a_small_disk("300k") else { return };
+    let urls = [server.url("/large"), server.url("/small")];
+    let running = fetch.args(["-j", "2", "--retry", "0", "--max-filesize", "150000"]).urls(&urls).start();
+    server.wait("both", |counts| counts.of("/small") > 0);
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(1);
+    assert_eq!(run.results(), ["failed", "ok"], "{run}");
+}
+
+#[test]
+fn an_output_directory_that_is_removed_while_it_is_used_fails_its_files() {
+    for length in [1000, 2 << 20] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |_| Reply::ok(vec![b'x'; length]).held_by(&held));
+        let running = Fetch::recorded().arg(server.url("/a")).start();
+        server.wait("the request", |counts| counts.running == 1);
+        std::fs::remove_dir(running.place().path("out")).expect("it is empty");
+        gate.open();
+        let run = running.finish();
+        run.assert_exit(1).assert_failed("local").check_invariants(1);
+    }
 }

@@ -203,9 +203,9 @@ fn transfers_that_never_get_a_socket_fail_one_by_one_and_the_rest_is_fetched() {
 #[test]
 fn transfers_that_get_no_descriptor_for_their_file_are_tried_again() {
     let server = large();
-    for (when, exit, lost) in [("3..6", 0, 0), ("3+", 1, 12)] {
+    for (when, exit, lost) in [("4..7", 0, 0), ("4+", 1, 12)] {
         let fetch = Fetch::recorded().args(["-j", "3", "--retry-max-time", "2"]).urls(&urls(&server, 12));
-        // The first two are for a look at the directory.
+        // The first three are for a look at the directory.
         let Some(fetch) = fetch.inject_at("out", &format!("openat:error=EMFILE:when={when}")) else { return };
         let run = fetch.run();
         run.assert_exit(exit);

@@ -34,6 +34,8 @@ mod servers;
 mod signals;
 mod sinks;
 mod streams;
+mod suggested;
 mod terminal;
 mod tls;
 mod trust;
+mod updates;

@@ -281,3 +281,34 @@ fn a_template_with_an_unknown_placeholder_is_refused_and_the_known_ones_are_name
         }
     }
 }
+
+#[test]
+fn where_case_does_not_tell_files_apart_it_does_not_tell_names_apart() {
+    let server = echo();
+    let urls = ["/1/read.me", "/2/READ.ME", "/3/Read.me"].map(|path| server.url(path));
+    let fetch = Fetch::recorded().urls(&urls);
+    // Every look for a file finds one: the one under its name in the other case, too.
+    let options = ["-e", "trace=faccessat,faccessat2", "-e", "inject=faccessat,faccessat2:retval=0"];
+    let Some(fetch) = fetch.strace(options) else { return };
+    let run = fetch.run();
+    run.assert_exit(0).check_invariants(3);
+    let names = names_of(&run);
+    let folded: BTreeSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    assert_eq!((names[0].as_str(), folded.len()), ("read.me", 3), "{run}");
+    assert_eq!(run.place().names("out").len(), 3, "nothing is left of the look at it\n{run}");
+}
+
+#[test]
+fn a_name_of_every_length_has_room_for_its_suffixes() {
+    // Of unknown length, so that it has its partial file and its description.
+    let server = Server::http(|seen: &Seen| match seen.header("range") {
+        None => Reply::ok(vec![b'x'; 1000]).header("etag", "\"v\"").chunked().then_break(),
+        Some(_) => Reply::status(206).header("etag", "\"v\"").header("content-range", "bytes 1000-1000/1001").body("y"),
+    });
+    let names: Vec<String> = (240..=256).map(|length| "n".repeat(length)).collect();
+    let urls: Vec<String> = names.iter().map(|name| server.url(&format!("/{name}"))).collect();
+    let run = Fetch::recorded().args(["--retry", "1", "--retry-delay", "0"]).urls(&urls).run();
+    run.assert_exit(0).check_invariants(names.len());
+    assert!(run.records().iter().all(|record| record["resume_from"] == 1000), "{run}");
+    assert_eq!(run.place().names("out").len(), names.len(), "{run}");
+}

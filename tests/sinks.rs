@@ -201,6 +201,36 @@ fn nothing_has_the_final_name_before_it_is_whole() {
 }
 
 #[test]
+fn the_final_name_never_appears_where_a_body_is_rejected() {
+    use rustix::fs::inotify;
+    let server = Server::http(|seen: &Seen| match seen.path.as_str() {
+        "/404" => Reply::status(404).body("an error page"),
+        "/declared" => Reply::ok(vec![b'x'; 3000]),
+        "/grown" => Reply::ok(vec![b'x'; 3000]).chunked(),
+        _ => Reply::ok("x").then_break().body("y"),
+    });
+    let place = Place::new();
+    place.write("out/other", "");
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("inotify");
+    let flags = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+    inotify::add_watch(&watch, place.path("out"), flags).expect("watch the directory");
+    let names = ["404", "declared", "grown", "cut"];
+    let urls: Vec<String> = names.iter().map(|name| server.url(&format!("/{name}"))).collect();
+    let args = ["--json", "-d", "out", "--retry", "0", "--max-filesize", "2000"];
+    let run = place.fetch().args(args).urls(&urls).run();
+    run.assert_exit(1).check_invariants(names.len());
+    assert_eq!(run.results(), ["failed"; 4], "{run}");
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 8192];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut appeared = Vec::new();
+    while let Ok(event) = events.next() {
+        appeared.extend(event.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    assert!(appeared.contains(&"grown.part".to_owned()), "{appeared:?}");
+    assert!(names.iter().all(|name| !appeared.contains(&(*name).to_owned())), "{appeared:?}");
+}
+
+#[test]
 fn a_body_that_grows_too_large_is_removed_and_a_stranger_at_its_partial_name_is_not() {
     let gate = Gate::new();
     let held = gate.clone();

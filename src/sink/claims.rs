@@ -22,6 +22,8 @@ pub struct Claims {
     bound: Option<Bound>,
     /// What is being fetched, where names are not all kept: a line that comes again later is no duplicate then.
     running: Option<Running>,
+    /// Names that differ only in case are the same.
+    folds_case: bool,
 }
 
 /// Oldest names are forgotten when there are more than `most`.
@@ -41,8 +43,8 @@ struct Running {
 }
 
 impl Running {
-    fn has(&self, path: &str) -> bool {
-        self.lines.contains_key(&Digest::of(path).short())
+    fn has(&self, name: u64) -> bool {
+        self.lines.contains_key(&name)
     }
 }
 
@@ -76,12 +78,17 @@ impl Claims {
             Keep::All | Keep::Running => None,
         };
         let running = (keep != Keep::All).then(Running::default);
-        Claims { owners: HashMap::default(), bound, running }
+        Claims { owners: HashMap::default(), bound, running, folds_case: false }
+    }
+
+    /// The same; with `folds_case`, names that differ only in case are the same.
+    pub fn folding(self, folds_case: bool) -> Claims {
+        Claims { folds_case, ..self }
     }
 
     /// Claims a file that can be no other URL's: it is not kept, and `Before` as long as it is being fetched.
     pub fn unique(&self, path: &str) -> Claimed {
-        let running = self.running.as_ref().is_some_and(|running| running.has(path));
+        let running = self.running.as_ref().is_some_and(|running| running.has(self.key(path)));
         if running { Claimed::Before } else { Claimed::Now }
     }
 
@@ -106,13 +113,13 @@ impl Claims {
     /// Whether the file `path`, which its URL has claimed before, needs nothing done for it: it is being fetched. Where
     /// all names are kept, one line of several alike is enough, however it ended.
     pub fn is_running(&self, path: &str) -> bool {
-        self.running.as_ref().is_none_or(|running| running.has(path))
+        self.running.as_ref().is_none_or(|running| running.has(self.key(path)))
     }
 
     /// The file `path` is being fetched for line `urlnum`.
     pub fn started(&mut self, urlnum: u64, path: &str) {
+        let name = self.key(path);
         if let Some(running) = &mut self.running {
-            let name = Digest::of(path).short();
             running.names.insert(urlnum, name);
             running.lines.insert(name, urlnum);
         }
@@ -128,8 +135,15 @@ impl Claims {
         }
     }
 
+    fn key(&self, path: &str) -> u64 {
+        match self.folds_case {
+            true => Digest::of(&path.to_lowercase()).short(),
+            false => Digest::of(path).short(),
+        }
+    }
+
     fn claim(&mut self, path: &str, owner: u64) -> Claimed {
-        let name = Digest::of(path).short();
+        let name = self.key(path);
         match self.owners.get(&name) {
             Some(before) if *before == owner => return Claimed::Before,
             Some(_) => return Claimed::Taken,
@@ -201,6 +215,15 @@ mod tests {
         assert_eq!(claims.unique("a"), Claimed::Now);
         let Running { names, lines } = claims.running.unwrap();
         assert!(claims.owners.is_empty() && names.is_empty() && lines.is_empty());
+    }
+
+    #[test]
+    fn where_case_is_folded_it_tells_no_names_apart() {
+        let (one, two) = (Digest::of("1"), Digest::of("2"));
+        let mut claims = Claims::new(Keep::All).folding(true);
+        assert_eq!(claims.file("Straße/Ü.txt", &one), Claimed::Now);
+        assert_eq!(claims.file("straße/ü.TXT", &two), Claimed::Taken);
+        assert_eq!(claims.file("STRASSE/ü.txt", &two), Claimed::Now);
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Sink {
                 };
                 let tree = Tree::open(dir)?;
                 let tree = if sync { tree.durable() } else { tree };
-                let register = Register::new(Rc::new(tree), if_exists, Claims::new(keep));
+                let claims = Claims::new(keep).folding(tree.folds_case());
+                let register = Register::new(Rc::new(tree), if_exists, claims);
                 Landing::Files(Files::new(register, template, name_from, continued))
             }
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),

@@ -21,6 +21,9 @@ const RECENT: usize = 8;
 /// Entries of the output directory looked at when it is opened, a few milliseconds' worth.
 const ENTRIES_LOOKED_AT: usize = 10_000;
 
+/// A name that no file has, also in the other case, and that the next run removes should this one be killed.
+const PROBE: &str = ".fetchmany-case.part";
+
 /// File systems that report a full disk only when the data are flushed: NFS, SMB, CIFS, SMB2, AFS (`statfs(2)`).
 const REMOTE: [u32; 5] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f];
 
@@ -34,6 +37,7 @@ pub struct Tree {
     linking: Cell<Linking>,
     partials: Cell<Partials>,
     flushing: Flushing,
+    folds_case: bool,
 }
 
 /// How a file that has no name gets one, from the best way down.
@@ -89,7 +93,8 @@ impl Tree {
         let flushing = if remote { Flushing::BeforePublishing } else { Flushing::Never };
         let partials = Cell::new(partials(&root).unwrap_or(Partials::Possible));
         let recent = RefCell::new(VecDeque::with_capacity(RECENT));
-        Ok(Tree { given, root: Rc::new(root), recent, linking: Cell::new(linking), partials, flushing })
+        let folds_case = folds_case(&root).unwrap_or(false);
+        Ok(Tree { given, root: Rc::new(root), recent, linking: Cell::new(linking), partials, flushing, folds_case })
     }
 
     /// The same, with every file safe from a loss of power before it counts as published.
@@ -186,6 +191,11 @@ impl Tree {
         self.partials.set(Partials::Possible);
     }
 
+    /// Whether names that differ only in case are one name here.
+    pub fn folds_case(&self) -> bool {
+        self.folds_case
+    }
+
     /// When data count as written.
     pub fn flushing(&self) -> Flushing {
         self.flushing
@@ -201,6 +211,18 @@ fn linking(root: &OwnedFd) -> Result<Linking> {
             rustix::fs::accessat(root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
             Ok(Linking::Refused)
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file is found under its name in the other case. Some file systems do that in some directories alone, so
+/// only trying tells.
+fn folds_case(root: &OwnedFd) -> Result<bool> {
+    sys::open(root, PROBE, OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW)?;
+    let found = rustix::fs::accessat(root, PROBE.to_ascii_uppercase(), Access::EXISTS, AtFlags::empty()).is_ok();
+    match sys::unlink(root, PROBE) {
+        // Another process at the same point has removed it.
+        Ok(()) | Err(Errno::NOENT) => Ok(found),
         Err(error) => Err(error),
     }
 }

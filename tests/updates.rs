@@ -1,0 +1,154 @@
+//! Files that are there already and may be old, and files that must outlast a loss of power.
+
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
+
+use crate::harness::{Finished, Place, Reply, Seen, Server};
+
+const OLD: &str = "Tue, 01 Feb 2022 10:20:30 GMT";
+const NEW: &str = "Wed, 02 Feb 2022 10:20:30 GMT";
+
+/// One URL into `out`, replaced if there is a newer one.
+fn update(place: &Place, server: &Server) -> Finished {
+    place.fetch().args(["--json", "-d", "out", "--retry", "0", "--if-exists", "update"]).arg(server.url("/a")).run()
+}
+
+/// A server that has what it has since `modified`, and knows when to say so.
+fn dated(modified: &'static str, body: &'static str) -> Server {
+    let time = httpdate::parse_http_date(modified).expect("a date");
+    Server::http(move |seen: &Seen| {
+        let since = seen.header("if-modified-since").and_then(|date| httpdate::parse_http_date(date).ok());
+        match since.is_some_and(|since| since >= time) {
+            true => Reply::status(304),
+            false => Reply::ok(body).header("last-modified", modified),
+        }
+    })
+}
+
+fn modified(place: &Place) -> SystemTime {
+    place.path("out/a").metadata().expect("it is there").modified().expect("a time")
+}
+
+#[test]
+fn a_file_is_replaced_only_by_a_newer_one() {
+    let place = Place::new();
+    let (old, new) = (dated(OLD, "old"), dated(NEW, "newer"));
+    let first = update(&place, &old);
+    first.assert_exit(0).check_invariants(1);
+    assert_eq!(old.seen()[0].header("if-modified-since"), None, "there is nothing yet\n{first}");
+    let second = update(&place, &old);
+    second.assert_exit(0).check_invariants(1);
+    let record = second.record();
+    assert_eq!((&record["result"], &record["http_code"]), (&"skipped".into(), &304.into()), "{second}");
+    assert_eq!(record["filename_effective"], "out/a", "{second}");
+    assert_eq!(old.seen()[1].header("if-modified-since"), Some(OLD), "{second}");
+    let third = update(&place, &new);
+    third.assert_exit(0).check_invariants(1);
+    assert_eq!((third.results(), place.read_text("out/a")), (vec!["ok".to_owned()], "newer".to_owned()), "{third}");
+    assert_eq!(modified(&place), httpdate::parse_http_date(NEW).expect("a date"));
+    assert_eq!(place.names("out"), ["a"], "{third}");
+}
+
+#[test]
+fn a_file_whose_time_is_no_http_date_is_fetched_all_the_same() {
+    for seconds in [-1_000_000_000i64, 253_402_300_800] {
+        let place = Place::new();
+        place.write("out/a", "old");
+        let offset = Duration::from_secs(seconds.unsigned_abs());
+        let epoch = SystemTime::UNIX_EPOCH;
+        let time = if seconds < 0 { epoch - offset } else { epoch + offset };
+        let file = std::fs::File::options().write(true).open(place.path("out/a")).expect("open it");
+        if file.set_modified(time).is_err() {
+            continue;
+        }
+        let run = update(&place, &dated(NEW, "new"));
+        run.assert_exit(0).check_invariants(1);
+    }
+}
+
+#[test]
+fn what_is_no_file_is_replaced_by_name_or_left() {
+    let place = Place::new();
+    place.write("out/other", "");
+    symlink("../../canary/canary.txt", place.path("out/a")).expect("make a link");
+    let server = dated(OLD, "body");
+    let run = update(&place, &server);
+    run.assert_exit(0);
+    assert_eq!(
+        (place.read_text("out/a"), server.seen()[0].header("if-modified-since")),
+        ("body".into(), None),
+        "{run}"
+    );
+    assert_eq!(place.outside()["canary/canary.txt"], b"still here", "{run}");
+    let place = Place::new();
+    place.write("out/a/inside", "still here");
+    update(&place, &server).assert_exit(1).assert_failed("local").check_invariants(1);
+}
+
+#[test]
+fn an_update_that_breaks_off_leaves_the_old_file_and_is_continued() {
+    let server = Server::http(|seen: &Seen| match seen.header("range") {
+        None => Reply::ok(vec![b'x'; 100_000]).header("etag", "\"v2\"").then_break().body(vec![b'y'; 100_000]),
+        Some("bytes=100000-") => Reply::status(206)
+            .header("content-range", "bytes 100000-199999/200000")
+            .header("etag", "\"v2\"")
+            .body(vec![b'y'; 100_000]),
+        Some(_) => Reply::status(416),
+    });
+    let place = Place::new();
+    place.write("out/a", "old");
+    update(&place, &server).assert_exit(1).assert_failed("partial").check_invariants(1);
+    assert_eq!(place.read("out/a"), b"old");
+    let run = update(&place, &server);
+    run.assert_exit(0).check_invariants(1);
+    assert_eq!((place.read("out/a").len(), place.names("out")), (200_000, vec!["a".to_owned()]), "{run}");
+}
+
+#[test]
+fn a_304_that_nobody_asked_for_is_a_failure() {
+    let server = Server::http(|_| Reply::status(304));
+    let place = Place::new();
+    update(&place, &server).assert_exit(1).assert_failed("http").check_invariants(1);
+}
+
+/// The numbers of the lines of the trace that have all these words.
+fn lines_with(place: &Place, words: &[&str]) -> Vec<usize> {
+    let has = |line: &str| words.iter().all(|word| line.contains(word));
+    place.trace().iter().enumerate().filter(|(_, line)| has(line)).map(|(number, _)| number).collect()
+}
+
+#[test]
+fn with_sync_the_data_come_before_the_name_and_the_name_before_the_record() {
+    for (length, naming) in [(1000, "linkat("), (2 << 20, "renameat2(")] {
+        let server = Server::http(move |_| Reply::ok(vec![b'x'; length]));
+        let place = Place::new();
+        let fetch = place.fetch().args(["--json", "--sync", "-d", "out"]).arg(server.url("/a"));
+        let calls = "trace=fsync,fdatasync,linkat,renameat2,write";
+        let Some(fetch) = fetch.strace(["-e", calls]) else { return };
+        let run = fetch.run();
+        run.assert_exit(0).check_invariants(1);
+        let first =
+            |words: &[&str]| lines_with(&place, words).first().copied().unwrap_or_else(|| panic!("{words:?}\n{run}"));
+        let order =
+            [first(&["fdatasync("]), first(&[naming, "= 0"]), first(&[" fsync("]), first(&["write(", "urlnum"])];
+        assert!(order.is_sorted(), "{order:?} {:#?}", place.trace());
+    }
+}
+
+#[test]
+fn data_that_cannot_be_flushed_are_not_published_and_not_continued() {
+    for error in ["EIO", "ENOSPC"] {
+        for length in [1000, 2 << 20] {
+            let server = Server::http(move |_| Reply::ok(vec![b'x'; length]).header("etag", "\"v\""));
+            let place = Place::new();
+            let fetch = place.fetch().args(["--json", "--sync", "-d", "out", "--retry", "0"]).arg(server.url("/a"));
+            let Some(fetch) = fetch.inject(&format!("fdatasync:error={error}:when=1")) else { return };
+            let run = fetch.run();
+            run.assert_exit(if error == "EIO" { 1 } else { 3 }).assert_failed("local").check_invariants(1);
+            assert!(!place.exists("out/a") && !place.exists("out/a.part.meta"), "{:?}\n{run}", place.names("out"));
+            let again = place.fetch().args(["--json", "--sync", "-d", "out"]).arg(server.url("/a")).run();
+            again.assert_exit(0).check_invariants(1);
+            assert_eq!((server.seen()[1].header("range"), place.names("out").len()), (None, 1), "{again}");
+        }
+    }
+}
