@@ -79,6 +79,8 @@ fn text(value: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -119,15 +121,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_bytes_whatever_make_it_panic_or_hang() {
-        let mut random = fastrand::Rng::with_seed(7);
-        let words: [&[u8]; 12] =
-            [b"filename", b"*", b"=", b"\"", b"\\", b";", b" ", b"'", b"UTF-8''", b"%", b"\xff", b"attachment"];
-        for _ in 0..20_000 {
-            let header: Vec<u8> =
-                (0..random.usize(..20)).flat_map(|_| words[random.usize(..words.len())].to_vec()).collect();
+    proptest! {
+        #[test]
+        fn no_bytes_whatever_make_it_panic_or_hang(header in proptest::collection::vec(any::<u8>(), 0..200)) {
             file_name(&header);
+        }
+
+        #[test]
+        fn no_combination_of_its_words_makes_it_panic_or_hang(header in "(filename|[*=\"\\\\;' %]|UTF-8''|attachment|\\PC){0,20}") {
+            file_name(header.as_bytes());
+        }
+
+        #[test]
+        fn what_is_quoted_or_encoded_comes_back(name in "\\PC{1,40}") {
+            let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+            let header = format!("attachment; filename=\"{quoted}\"; x=y");
+            prop_assert_eq!(file_name(header.as_bytes()), Some(name.clone()));
+            let encoded = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
+            let header = format!("attachment; filename=x; filename*=UTF-8''{encoded}");
+            prop_assert_eq!(file_name(header.as_bytes()), Some(name));
         }
     }
 }

@@ -36,7 +36,25 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_possible(text in "bytes [0-9*+-]{1,20}[-/*][0-9]{0,20}/?[0-9*]{0,20}") {
+            if let Some(range) = ContentRange::parse(&text) {
+                prop_assert!(range.first <= range.last && range.last < range.length && range.length <= i64::MAX as u64);
+                let again = format!("bytes {}-{}/{}", range.first, range.last, range.length);
+                prop_assert_eq!(ContentRange::parse(&again), Some(range));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,40}") {
+            ContentRange::parse(&text);
+        }
+    }
 
     #[test]
     fn only_a_whole_and_possible_range_is_read() {

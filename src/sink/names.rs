@@ -234,7 +234,36 @@ pub fn confined(given: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A component that every file system takes and no terminal or shell misreads.
+    fn is_safe(name: &str) -> bool {
+        !name.is_empty()
+            && name.len() <= COMPONENT_MAX
+            && !name.starts_with(['.', '-', '~'])
+            && name.chars().all(harmless)
+            && !is_partial(name)
+    }
+
+    proptest! {
+        #[test]
+        fn every_suggested_name_is_safe(text in any::<String>()) {
+            if let Some(name) = suggested(&text, &Digest::of(&text)) {
+                prop_assert!(is_safe(&name), "{name:?}");
+            }
+        }
+
+        #[test]
+        fn every_name_of_a_url_is_safe(path in "(/|%2[eEfF]|%[0-9a-f]{2}|[.~-]|\\PC|.part|.meta){0,60}") {
+            let digest = Digest::of(&path);
+            let url = format!("http://h/{path}");
+            prop_assert!(is_safe(&finished(name(&url), &digest)), "{url:?}");
+            let tree = finished(super::path(&url), &digest);
+            prop_assert!(tree.split('/').all(is_safe), "{tree:?}");
+        }
+    }
 
     #[test]
     fn a_url_is_named_by_its_last_segment_as_far_as_that_is_harmless() {
