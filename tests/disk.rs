@@ -218,12 +218,26 @@ fn of_files_that_fit_one_by_one_but_not_together_as_many_as_can_are_fetched() {
     let ok = names_with(&run, "ok");
     assert_eq!((ok.len(), names_with(&run, "failed").len()), (1, 3), "{run}");
     assert_eq!(run.place().names("saved"), ok, "what did not fit is gone\n{run}");
-    let told = run.stderr_text().matches("this machine is at a limit").count();
+    let told = run.stderr_text().matches("the disk is full").count();
     assert_eq!(told, 1, "{run}");
     for record in run.records().iter().filter(|record| record["result"] == "failed") {
         assert_eq!(record["error_class"], "local", "{run}");
         assert!(record["errormsg"].as_str().is_some_and(|why| why.contains("No space left")), "{run}");
     }
+}
+
+#[test]
+fn once_nothing_is_left_nothing_more_is_asked_for() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; 50_000]));
+    let urls: Vec<String> = (0..200).map(|number| server.url(&format!("/{number}"))).collect();
+    let Some(fetch) = on_a_small_disk("128k") else { return };
+    let fill = r#""$@"; code=$?; exit $code"#;
+    let run =
+        fetch.under(["bash", "-c", &format!("head -c 1000000 /dev/zero >out/filler 2>/dev/null; {fill}"), "bash"]);
+    let run = run.args(["-j", "8"]).urls(&urls).run();
+    run.assert_exit(3);
+    assert_eq!(names_with(&run, "failed").len(), 200, "{run}");
+    assert!(server.seen().len() <= 16, "{} requests\n{run}", server.seen().len());
 }
 
 #[test]

@@ -211,6 +211,10 @@ impl Engine {
 
     /// Starts an attempt. It always comes back through [`Engine::finished`], also when it could not start.
     pub fn start(&mut self, job: Job, body: Body, now: Instant) {
+        if let Some(failure) = body.refusal().cloned() {
+            self.finished.push_back(Done::unsent(job, failure, now));
+            return;
+        }
         let token = self.next_token;
         self.next_token += 1;
         let expect = match (self.options.request.method, self.options.request.coding) {

@@ -78,6 +78,8 @@ pub struct Transfer {
     body: Option<Body>,
     /// How the body is decoded, once its first byte or its end has come.
     decoder: Option<Decoder>,
+    /// Bytes that may yet come, where Content-Range says how many.
+    left: Option<u64>,
     failure: Option<Failure>,
     /// Why no socket could be opened.
     socket_error: Option<Errno>,
@@ -98,6 +100,7 @@ impl Transfer {
             shaking_hands: Cell::new(false),
             body: Some(body),
             decoder: None,
+            left: None,
             failure: None,
             socket_error: None,
         }
@@ -215,7 +218,10 @@ impl Transfer {
         }
         let (from, length) = match accepted {
             Accepted::Whole => (0, self.response.declared().filter(|_| plain)),
-            Accepted::Rest(range) => (range.first, Some(range.length)),
+            Accepted::Rest(range) => {
+                self.left = Some(range.count());
+                (range.first, Some(range.length))
+            }
             Accepted::Unmodified => {
                 body.unwanted("the server has nothing newer".into());
                 return Ok(());
@@ -234,6 +240,11 @@ impl Transfer {
     /// Body bytes came.
     fn take(&mut self, data: &[u8]) -> Result<(), Failure> {
         self.begin()?;
+        if let Some(left) = &mut self.left {
+            // CURLE_RANGE_ERROR
+            let longer = || Failure::new(ErrorClass::Range, 33, "the 206 is longer than it says").passing();
+            *left = left.checked_sub(data.len() as u64).ok_or_else(longer)?;
+        }
         match (&mut self.decoder, &mut self.body) {
             (Some(decoder), Some(body)) => decoder.decode(data, |plain| body.write(plain)),
             _ => Err(over()),

@@ -46,8 +46,7 @@ impl Schedule {
                 }
             }
             Sign::Short => self.short(released, attempt, now),
-            // What did not fit beside others may fit alone: those that run go on, the rest waits.
-            Sign::Full => self.short(released, attempt, now),
+            Sign::Full => self.full(released, attempt, now),
             Sign::Nothing => {}
         }
     }
@@ -176,6 +175,21 @@ impl Schedule {
             self.notes.say(format!(
                 "this machine is at a limit, out of {lack} ({message}): {most} transfers at once for a while"
             ));
+        }
+    }
+
+    /// What did not fit on the disk beside others may fit alone: those that run go on, everything else waits a moment,
+    /// and fewer run for a while.
+    fn full(&mut self, released: Instant, attempt: &Attempt<'_>, now: Instant) {
+        // Alone there is nothing to wait for.
+        let lowered = self.running > 0 && self.local.short(self.running, released, now).is_some();
+        if let (true, Some(auto)) = (lowered, &mut self.auto) {
+            auto.halve(now);
+        }
+        if let (false, Err(failure)) = (self.is_full_told, attempt.outcome) {
+            self.is_full_told = true;
+            self.notes
+                .say(format!("the disk is full ({}): what does not fit fails, the rest goes on", failure.message));
         }
     }
 }

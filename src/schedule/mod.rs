@@ -106,6 +106,7 @@ pub struct Schedule {
     is_draining: bool,
     is_window_told: bool,
     is_shortage_told: bool,
+    is_full_told: bool,
     sequence: u64,
     jitter: fastrand::Rng,
 }
@@ -131,6 +132,7 @@ impl Schedule {
             is_draining: false,
             is_window_told: false,
             is_shortage_told: false,
+            is_full_told: false,
             sequence: 0,
             jitter: fastrand::Rng::with_seed(options.seed),
             options,

@@ -49,6 +49,8 @@ pub struct Body {
     pub(super) renaming: Option<Renaming>,
     /// Whether the disk had no room for it.
     pub(super) disk_full: bool,
+    /// Why it is known that nothing can be written.
+    pub(super) refusal: Option<Failure>,
     /// Where it can be continued.
     resume: Option<Resume>,
     /// Bytes that were there before.
@@ -89,15 +91,20 @@ enum Stage {
 impl Body {
     /// A body of at most `limit` bytes, which continues what its place has of it.
     pub(super) fn new(mut place: Place, limit: Option<u64>) -> Body {
-        let resume = match &mut place {
+        let found = match &mut place {
             Place::File(file) => file.find_partial(),
-            Place::Spool(_) | Place::Nowhere => None,
+            Place::Spool(_) | Place::Nowhere => Ok(None),
+        };
+        let (resume, refusal) = match found {
+            Ok(resume) => (resume, None),
+            Err(fault) => (None, Some(fault.into_failure())),
         };
         Body {
             place,
             unless: None,
             renaming: None,
             disk_full: false,
+            refusal,
             resume,
             from: 0,
             received: 0,
@@ -105,6 +112,11 @@ impl Body {
             limit,
             stage: Stage::New,
         }
+    }
+
+    /// Why nothing is to be asked for: it could not be written.
+    pub fn refusal(&self) -> Option<&Failure> {
+        self.refusal.as_ref()
     }
 
     /// The partial file that is there: only the rest of the same version may follow.
@@ -163,19 +175,14 @@ impl Body {
     /// Appends `data`; begins with an unknown length when [`Body::begin`] was not called.
     ///
     /// # Errors
-    /// The body is over the limit (`too_large`) or longer than announced (`range`), or cannot be written (`local`).
+    /// The body is over the limit (`too_large`), or cannot be written (`local`).
     pub fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
         self.begin(Head::default())?;
         if self.is_unwanted() {
             return Ok(());
         }
         let received = self.received.saturating_add(data.len() as u64);
-        let size = self.from.saturating_add(received);
-        self.check(size)?;
-        if self.length.is_some_and(|length| size > length) {
-            let failure = Failure::new(ErrorClass::Range, 33, "the rest of the file is longer than announced");
-            return Err(failure.passing());
-        }
+        self.check(self.from.saturating_add(received))?;
         let written = match &mut self.place {
             Place::File(file) => file.write(data),
             Place::Spool(spool) => spool.write(data),

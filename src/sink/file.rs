@@ -114,16 +114,20 @@ impl OutputFile {
     }
 
     /// Looks for what an earlier attempt or run has left, locks it, and says where it can be continued.
-    pub fn find_partial(&mut self) -> Option<Resume> {
-        let origin = self.origin.as_ref()?;
+    ///
+    /// # Errors
+    /// It will not be possible to write it: another process does, or something that is no file has its name.
+    pub fn find_partial(&mut self) -> Result<Option<Resume>, Fault> {
         let directory = self.name.directory();
-        if !self.tree.may_have_partials(directory) {
-            return None;
-        }
-        let dir = self.tree.directory(directory, Missing::Report).ok()?;
-        let (part, resume) = Part::find(&dir, self.name.file(), origin)?;
-        self.state = State::Found(part);
-        Some(resume)
+        let Some(origin) = self.origin.as_ref().filter(|_| self.tree.may_have_partials(directory)) else {
+            return Ok(None);
+        };
+        let Ok(dir) = self.tree.directory(directory, Missing::Report) else { return Ok(None) };
+        let found = Part::find(&dir, self.name.file(), origin)?;
+        Ok(found.map(|(part, resume)| {
+            self.state = State::Found(part);
+            resume
+        }))
     }
 
     /// Opens it for a finished file of `length` bytes, if that is known, of which the first `from` bytes have been found;
@@ -190,7 +194,7 @@ impl OutputFile {
     /// The file system refuses.
     pub fn write(&mut self, data: &[u8]) -> Result<(), Fault> {
         let written = self.opened().map_or(Err(Errno::BADF), |file| sys::write_all(file, data));
-        written.map_err(|errno| Fault::system("write", self.name.path(), errno))
+        written.map_err(|errno| self.distrusted(errno))
     }
 
     /// Sets the modification time of the open file, in Unix seconds. One that the file system cannot keep is left.
@@ -218,19 +222,23 @@ impl OutputFile {
         Ok(published)
     }
 
-    /// An error of the disk may show only now, and then once: what has been written is not to be trusted.
+    /// Where errors of the disk show only at a flush, they show here.
     fn flush(&mut self) -> Result<(), Fault> {
         if self.tree.flushing() == Flushing::Never {
             return Ok(());
         }
         let flushed = self.opened().map_or(Ok(()), sys::flush);
-        flushed.map_err(|errno| {
-            if let (State::Part(part), Ok(dir)) = (&self.state, self.directory()) {
-                let _ = part.undescribe(&dir);
-            }
-            self.description = None;
-            Fault::system("write", self.name.path(), errno)
-        })
+        flushed.map_err(|errno| self.distrusted(errno))
+    }
+
+    /// The disk told of an error, perhaps one of earlier writes: what is there is not to be continued.
+    fn distrusted(&mut self, errno: Errno) -> Fault {
+        if let (State::Part(part), Ok(dir)) = (&self.state, self.directory()) {
+            // If that fails too the machine has other troubles.
+            let _ = part.undescribe(&dir);
+        }
+        self.description = None;
+        Fault::system("write", self.name.path(), errno)
     }
 
     fn publish_flushed(&mut self) -> Result<Published, Fault> {

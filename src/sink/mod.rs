@@ -192,7 +192,13 @@ impl Sink {
     pub fn body(&mut self, job: &Job) -> Body {
         let limit = self.max_filesize;
         match &mut self.landing {
-            Landing::Files(files) => files.body(job, limit),
+            Landing::Files(files) => {
+                let mut body = files.body(job, limit);
+                if self.disk_full && files.tree().is_full() {
+                    body.refusal.get_or_insert(Failure::local("no space is left on the disk").no_space());
+                }
+                body
+            }
             Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit),
             Landing::Discard => Body::new(Place::Nowhere, limit),
         }

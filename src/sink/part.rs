@@ -65,18 +65,20 @@ impl Part {
     }
 
     /// The partial file of `name`, when it can be continued for `origin`, and where. Changes nothing.
-    pub fn find(dir: &OwnedFd, name: &str, origin: &Origin) -> Option<(Part, Resume)> {
-        let Ok(Opened::Ours(mut part, stat)) = Part::open(dir, Part::name_of(name), OFlags::empty()) else {
-            return None;
+    ///
+    /// # Errors
+    /// Another process is writing it, or something that is no file has its name.
+    pub fn find(dir: &OwnedFd, name: &str, origin: &Origin) -> Result<Option<(Part, Resume)>, Fault> {
+        let (part, stat) = match Part::open(dir, Part::name_of(name), OFlags::empty()) {
+            Ok(Opened::Ours(part, stat)) if stat.st_nlink == 1 && stat.st_size > 0 => (part, stat),
+            Err(fault) if fault.errno().is_none() => return Err(fault),
+            // What else is in the way is found out when it is opened to be written.
+            Ok(Opened::Ours(..) | Opened::Gone) | Err(_) => return Ok(None),
         };
-        if stat.st_nlink > 1 || stat.st_size == 0 {
-            return None;
-        }
         // What a crash of the machine has kept from the disk is a hole, or past the end.
-        let size = sys::first_hole(&part.file).unwrap_or(u64::try_from(stat.st_size).ok()?);
-        let resume = SideCar::read(dir, &part.name)?.resume(origin, size)?;
-        part.described = true;
-        Some((part, resume))
+        let size = sys::first_hole(&part.file).or_else(|_| u64::try_from(stat.st_size));
+        let resume = SideCar::read(dir, &part.name).zip(size.ok()).and_then(|(found, size)| found.resume(origin, size));
+        Ok(resume.map(|resume| (Part { described: true, ..part }, resume)))
     }
 
     fn open(dir: &OwnedFd, name: String, flags: OFlags) -> Result<Opened, Fault> {
@@ -151,7 +153,8 @@ impl Part {
             return Ok(());
         }
         match sys::unlink(dir, &SideCar::name(&self.name)) {
-            Err(Errno::NOENT) => Ok(()),
+            // A directory describes nothing.
+            Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
             result => result,
         }
     }

@@ -238,8 +238,11 @@ fn a_partial_file_that_another_writes_is_left_alone() -> Test {
     let (_, body) = received(&mut theirs, "http://h/a", UNKNOWN, b"theirs")?;
     let mut job = job("http://h/a");
     assert_eq!(ours.claim(&mut job), Claim::Fetch);
-    let failure = ours.body(&job).begin(UNKNOWN).expect_err("it is locked");
-    assert_eq!(failure, Failure::local("another process is writing a.part"));
+    let locked = Failure::local("another process is writing a.part");
+    assert_eq!(ours.body(&job).begin(UNKNOWN).expect_err("it is locked"), locked);
+    // As soon as it is known that there may be one, nothing is asked for.
+    let other = sink(dir.path(), IfExists::Skip)?.body(&job);
+    assert_eq!(other.refusal(), Some(&locked));
     assert_eq!(published(&mut theirs, body).0, Outcome::Ok);
     assert_eq!(fs::read(dir.path().join("a"))?, b"theirs");
     Ok(())

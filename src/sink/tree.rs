@@ -191,6 +191,11 @@ impl Tree {
         self.partials.set(Partials::Possible);
     }
 
+    /// Whether nothing more fits in it, as far as is known.
+    pub fn is_full(&self) -> bool {
+        rustix::fs::fstatvfs(&*self.root).is_ok_and(|stat| stat.f_bavail == 0)
+    }
+
     /// Whether names that differ only in case are one name here.
     pub fn folds_case(&self) -> bool {
         self.folds_case

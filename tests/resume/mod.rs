@@ -2,6 +2,7 @@
 //! fetched from its first byte. Never is one version put behind another.
 
 mod answers;
+mod faults;
 mod partials;
 
 use crate::harness::{Finished, Place, Reply, Seen, Server};

@@ -165,3 +165,39 @@ fn a_description_tells_no_secrets_and_only_its_owner_may_read_it() {
     let mode = place.path("out/a.part.meta").metadata().expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{run}");
 }
+
+#[test]
+fn a_run_that_is_stopped_at_once_leaves_what_can_be_continued() {
+    use rustix::process::Signal;
+    for chunked in [false, true] {
+        let gate = Gate::new();
+        let server = Server::http(move |seen: &Seen| match asked(seen) {
+            Some(from) => rest(from),
+            None => {
+                let half =
+                    Reply::ok(&content(1)[..HALF]).header("etag", TAG).then_wait(&gate).body(&content(1)[HALF..]);
+                if chunked { half.chunked() } else { half }
+            }
+        });
+        let place = Place::new();
+        let running = place.fetch().args(["--json", "-v", "-d", "out"]).arg(server.url("/a")).start();
+        server.wait("the request", |counts| counts.running == 1);
+        until("half of it", || descriptors(&running).contains(&HALF));
+        running.send_signal(Signal::INT);
+        running.wait_for_line(crate::harness::Stream::Err, "once more");
+        running.send_signal(Signal::INT);
+        let stopped = running.finish();
+        stopped.assert_signal(Signal::INT).check_invariants(1);
+        assert_eq!(place.names("out"), ["a.part", "a.part.meta"], "{stopped}");
+        let run = run(&place, &server, &[]);
+        check_whole(&place, &run, 1);
+        assert_eq!(run.record()["resume_from"], HALF, "{run}");
+    }
+}
+
+/// The lengths of the files that it has open, with or without a name.
+fn descriptors(running: &crate::harness::Running) -> Vec<usize> {
+    let directory = format!("/proc/{}/fd", running.pid().as_raw_nonzero());
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| std::fs::metadata(entry.path()).ok()).map(|file| file.len() as usize).collect()
+}
