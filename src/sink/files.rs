@@ -19,13 +19,6 @@ use super::tree::{Missing, Tree};
 use super::{Claim, IfExists, NameFrom, sys};
 use crate::job::{Failure, Job, Outcome};
 
-/// Longest path that the kernel opens in one go, with its NUL (`PATH_MAX`); a longer one could be written below the
-/// open directory, but nobody could read it by the path in its record.
-const PATH_MAX: usize = 4096;
-
-/// The longest of the suffixes that a path may yet get: a hash.
-const SUFFIX_MAX: usize = 65;
-
 /// Bodies go to files.
 #[derive(Debug)]
 pub struct Files {
@@ -52,7 +45,7 @@ impl Files {
         let derived = given.is_none();
         let renamed = self.is_renamed(job);
         let wanted = given.unwrap_or_else(|| self.template.expand(job, &url));
-        if self.tree().path(&wanted).as_os_str().len() + SUFFIX_MAX >= PATH_MAX {
+        if !self.register.fits(&wanted) {
             return Claim::Refuse(Failure::local(format!("output path of {} bytes is too long", wanted.len())));
         }
         let claimed = match derived && self.template.is_unique() {

@@ -19,6 +19,13 @@ use crate::job::Failure;
 /// Lengths of the hash tried in `stem-HASH.ext`, in hex digits. The first is enough but for names made to collide.
 const HASH_DIGITS: [usize; 3] = [8, 16, 64];
 
+/// Longest path that the kernel opens in one go, with its NUL (`PATH_MAX`); a longer one could be written below the
+/// open directory, but nobody could read it by the path in its record.
+const PATH_MAX: usize = 4096;
+
+/// The longest of the suffixes that a path may yet get: a hash.
+const SUFFIX_MAX: usize = 65;
+
 /// How often a directory that is a file in this run is given another name.
 const DIRECTORY_TRIES: u32 = 8;
 
@@ -55,6 +62,11 @@ impl Register {
     /// What happens when a name is there already.
     pub fn if_exists(&self) -> IfExists {
         self.if_exists
+    }
+
+    /// Whether a file at `path` could be opened by its path, also with what may yet be put behind its stem.
+    pub fn fits(&self, path: &str) -> bool {
+        self.tree.path(path).as_os_str().len() + SUFFIX_MAX < PATH_MAX
     }
 
     /// A path like `wanted` that is this URL's alone in this run; `Before` when it was this URL's before.
@@ -95,7 +107,7 @@ impl Register {
         self.claims.borrow_mut().ended(urlnum);
     }
 
-    /// The verdict on a claimed name by what is on disk; `rename` changes it.
+    /// The verdict on a claimed name by what is on disk; to keep both, it becomes a numbered one.
     pub fn unless_present(&self, name: &mut Name) -> Claim {
         match (self.present(name), self.if_exists) {
             (Ok(Present::Nothing), _) => Claim::Fetch,
@@ -185,8 +197,10 @@ impl Renaming {
         let own = file.target().clone();
         let mut name = match suggested.and_then(|text| names::suggested(text, &self.url)) {
             Some(text) if text != own.file() => {
-                let directory = own.path().strip_suffix(own.file()).unwrap_or_default();
-                match self.register.distinct(format!("{directory}{text}"), &self.url) {
+                let path = format!("{}{text}", own.path().strip_suffix(own.file()).unwrap_or_default());
+                // One that is too long to be opened is as good as none.
+                let path = if self.register.fits(&path) { path } else { own.path().to_owned() };
+                match self.register.distinct(path, &self.url) {
                     Ok((path, _)) => Name::new(path),
                     Err(failure) => return Claim::Refuse(failure),
                 }

@@ -201,3 +201,41 @@ fn descriptors(running: &crate::harness::Running) -> Vec<usize> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| std::fs::metadata(entry.path()).ok()).map(|file| file.len() as usize).collect()
 }
+
+#[test]
+fn a_real_server_continues_what_was_killed_and_sends_what_changed_anew() {
+    use crate::harness::nginx::Listen;
+    let Some(nginx) = crate::harness::Nginx::start(Listen::Localhost) else { return };
+    let content = |seed: u32| (0..3u32 << 20).map(|at| ((at + seed) / 253) as u8).collect::<Vec<u8>>();
+    for changes in [false, true] {
+        let (place, file) = (Place::new(), nginx.root().join(format!("file-{changes}")));
+        std::fs::write(&file, content(0)).expect("write a file to be served");
+        // A file that has just been changed may change again within the second of its time.
+        let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let age = |time| std::fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(time));
+        age(an_hour_ago).expect("make it old");
+        let url = nginx.http(&format!("/file-{changes}"));
+        let running = place.fetch().args(["--json", "-d", "out", "--limit-rate", "1M"]).arg(&url).start();
+        let part = format!("out/file-{changes}.part");
+        until("some of it on disk", || place.path(&part).metadata().is_ok_and(|file| file.len() > 200_000));
+        running.kill();
+        let left = place.read(&part).len() as u64;
+        assert!(left < 3 << 20, "all of it came at once");
+        if changes {
+            std::fs::write(&file, content(1_000_000)).expect("change the file");
+        }
+        let run = place.fetch().args(["--json", "-d", "out"]).arg(&url).run();
+        run.assert_exit(0).check_invariants(1);
+        let record = run.record();
+        let expected = if changes { content(1_000_000) } else { content(0) };
+        assert!(place.read(&format!("out/file-{changes}")) == expected, "{run}");
+        assert_eq!(record["http_code"], if changes { 200 } else { 206 }, "{run}");
+        if !changes {
+            assert_eq!(
+                (&record["resume_from"], &record["size_download"]),
+                (&left.into(), &((3 << 20) - left).into()),
+                "{run}"
+            );
+        }
+    }
+}
