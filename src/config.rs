@@ -382,6 +382,31 @@ mod tests {
     }
 
     #[test]
+    fn a_partial_file_goes_on_only_under_the_options_that_change_nothing_of_it() {
+        let continued = |typed: &[&str]| continued(&cli::typed(&[typed, &["http://h/"]].concat()));
+        let plain = continued(&[]);
+        assert_eq!(plain.as_deref(), Some(""));
+        for same in
+            [&["-H", "X-Other: y"][..], &["-H", "Authorization: S3CR3T"], &["-A", "me"], &["-k"], &["-u", "a:b"]]
+        {
+            assert_eq!(continued(same), plain, "{same:?}");
+        }
+        for other in
+            [&["--compressed"][..], &["-H", "Accept: text/html"], &["-H", "accept-language: de"], &["-H", "Accept:"]]
+        {
+            assert!(continued(other).is_some_and(|said| !said.is_empty()), "{other:?}");
+        }
+        for never in
+            [&["--no-resume"][..], &["-H", "Range: bytes=0-5"], &["-H", "if-range: x"], &["-H", "If-None-Match: x"]]
+        {
+            assert_eq!(continued(never), None, "{never:?}");
+        }
+        let [one, other] =
+            [["-H", "Accept: a", "-H", "Accept-Language: b"], ["-H", "accept-language:b", "-H", "ACCEPT: a"]];
+        assert_eq!(continued(&one), continued(&other), "order and case of the names do not matter");
+    }
+
+    #[test]
     fn text_that_would_break_out_of_a_header_is_refused() {
         for (text, good) in
             [("X: y", true), ("X:\ty", true), ("X: y\r\nZ: a", false), ("X: \u{7f}", false), ("a\0b", false)]
