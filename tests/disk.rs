@@ -178,6 +178,18 @@ fn a_directory_or_file_that_cannot_be_made_costs_its_files_alone() {
 }
 
 #[test]
+fn a_file_that_cannot_be_closed_was_published_before() {
+    let server = server();
+    for name in ["out/long-1.part", "out/long-1.part.meta", "out"] {
+        let place = Place::new();
+        let Some(fetch) = fetch(&place, &server).inject_at(name, "close:error=EIO") else { return };
+        let run = fetch.run();
+        run.assert_exit(0);
+        check(&run, &server);
+    }
+}
+
+#[test]
 fn slow_writes_do_not_make_other_transfers_stall() {
     let server = server();
     let place = Place::new();

@@ -252,3 +252,31 @@ fn a_206_that_brings_more_or_less_than_it_says_is_not_whole() {
         assert!(!run.place().exists("out/a"), "{length}\n{run}");
     }
 }
+
+#[test]
+fn the_rest_of_many_files_comes_over_one_connection() {
+    use crate::harness::Authority;
+    use crate::harness::authority::Alpn;
+    let authority = Authority::new();
+    // HTTP/2: each first answer breaks its stream off, some ranges are refused, some have changed.
+    let server = Server::tls(&authority.identity(), Alpn::Http2, |seen: &Seen| match (asked(seen), &seen.path[1..2]) {
+        (Some(_), "0") => Reply::status(416),
+        (Some(_), "1") => whole(2),
+        (Some(from), "2") => rest(from + 1),
+        (Some(from), _) => rest(from),
+        (None, "0" | "2") if seen.earlier > 0 => whole(1),
+        (None, _) => broken().header("etag", TAG),
+    });
+    let place = Place::new();
+    let urls: Vec<String> = (0..40).map(|number| server.url(&format!("/{}-{number}", number % 8))).collect();
+    let args = ["--json", "-d", "out", "--retry", "2", "--retry-delay", "0.01", "--cacert"];
+    let run = place.fetch().args(args).arg(authority.pem()).urls(&urls).run();
+    run.assert_exit(0).check_invariants(urls.len());
+    for (name, found) in place.tree("out") {
+        assert!(found == content(if name.starts_with('1') { 2 } else { 1 }), "{name}\n{run}");
+    }
+    // How much arrives before a stream is reset is not always the same.
+    let resumed = run.records().iter().filter(|record| record["resume_from"].is_u64()).count();
+    assert!(place.names("out").len() == 40 && (13..=25).contains(&resumed), "{resumed}\n{run}");
+    assert_eq!(run.records()[3]["http_version"], "2", "{run}");
+}
