@@ -50,6 +50,20 @@ fn a_file_is_replaced_only_by_a_newer_one() {
 }
 
 #[test]
+fn a_server_that_knows_no_conditions_is_believed_about_its_times() {
+    let place = Place::new();
+    update(&place, &dated(OLD, "old")).assert_exit(0);
+    for (modified, result, content) in [(OLD, "skipped", "old"), (NEW, "ok", "other")] {
+        let server = Server::http(move |_| Reply::ok("other").header("last-modified", modified));
+        let run = update(&place, &server);
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!((run.results(), place.read_text("out/a")), (vec![result.to_owned()], content.to_owned()), "{run}");
+    }
+    let server = Server::http(|_| Reply::ok("without a time"));
+    assert_eq!(update(&place, &server).results(), ["ok"]);
+}
+
+#[test]
 fn a_file_whose_time_is_no_http_date_is_fetched_all_the_same() {
     for seconds in [-1_000_000_000i64, 253_402_300_800] {
         let place = Place::new();

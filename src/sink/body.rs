@@ -3,7 +3,7 @@
 //! Must not panic and must not read a clock.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Claim;
 use super::fault::Fault;
@@ -137,6 +137,10 @@ impl Body {
         if self.stage != Stage::New {
             return Ok(());
         }
+        if self.is_as_old(head.last_modified) {
+            self.unwanted("the server has nothing newer".into());
+            return Ok(());
+        }
         if let (Some(renaming), Place::File(file)) = (&self.renaming, &mut self.place) {
             match renaming.settle(file, head.name.as_deref()) {
                 Claim::Fetch => {}
@@ -160,6 +164,13 @@ impl Body {
         self.length = length.filter(|_| head.from > 0);
         self.stage = Stage::Open(head.last_modified);
         Ok(())
+    }
+
+    /// Whether what was modified then is no newer than the file that is there; not every server says so by itself.
+    fn is_as_old(&self, modified: Option<i64>) -> bool {
+        let there = self.unless.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = modified.and_then(|seconds| u64::try_from(seconds).ok());
+        there.zip(modified).is_some_and(|(there, modified)| modified <= there.as_secs())
     }
 
     /// The response says that there is nothing newer, or something else makes its body useless. That is no failure.
