@@ -253,8 +253,9 @@ impl OutputFile {
                 Err(errno) => return Err(Fault::system("create", self.target.path(), errno)),
             }
         }
-        match &self.state {
-            State::Part(part) => part.publish(&*self.directory()?, &self.target, self.replace),
+        let dir = self.directory()?;
+        match &mut self.state {
+            State::Part(part) => part.publish(&dir, &self.target, self.replace, self.description.as_ref()),
             _ => Err(Fault::system("publish", self.target.path(), Errno::BADF)),
         }
     }

@@ -159,16 +159,22 @@ impl Part {
         }
     }
 
-    /// Renames it, whole, to `name`.
+    /// Renames it, whole, to `name`. If that fails it keeps its `description`: another run has only to ask for its last
+    /// byte.
     ///
     /// # Errors
     /// The file system refuses, or what has its name is not the file that was written.
-    pub fn publish(&self, dir: &OwnedFd, name: &Name, replace: Replace) -> Result<Published, Fault> {
+    pub fn publish(
+        &mut self,
+        dir: &OwnedFd,
+        name: &Name,
+        replace: Replace,
+        description: Option<&SideCar>,
+    ) -> Result<Published, Fault> {
         if !self.is_at_its_name(dir) {
             return Err(Fault::local(format!("{} was moved or replaced while it was written", self.name)));
         }
-        let fault = |errno| Fault::system("publish", name.path(), errno);
-        self.undescribe(dir).map_err(fault)?;
+        self.undescribe(dir).map_err(|errno| Fault::system("publish", name.path(), errno))?;
         let renamed = match replace {
             Replace::File => sys::rename(dir, &self.name, name.file(), RenameFlags::empty()),
             Replace::Nothing => rename_noreplace(dir, &self.name, name.file()),
@@ -176,7 +182,12 @@ impl Part {
         match renamed {
             Ok(()) => Ok(Published::Done),
             Err(Errno::EXIST) if replace == Replace::Nothing => Ok(Published::Exists),
-            Err(errno) => Err(fault(errno)),
+            Err(errno) => {
+                if let Some(description) = description {
+                    self.describe(dir, description);
+                }
+                Err(Fault::system("publish", name.path(), errno))
+            }
         }
     }
 

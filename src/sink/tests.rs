@@ -253,7 +253,10 @@ fn what_took_the_place_of_a_partial_file_is_neither_published_nor_removed() -> T
     let dir = tempfile::tempdir()?;
     let part = dir.path().join("a.part");
     let mut sink = sink(dir.path(), IfExists::Skip)?;
-    let (job, body) = received(&mut sink, "http://h/a", UNKNOWN, b"ours")?;
+    let version = Version { etag: Some("\"x\"".to_owned()), ..NONE };
+    let (job, body) = received(&mut sink, "http://h/a", Head { version, ..UNKNOWN }, b"ours")?;
+    let meta = dir.path().join("a.part.meta");
+    fs::remove_file(&meta)?;
     fs::remove_file(&part)?;
     fs::write(&part, "theirs")?;
     assert!(matches!(published(&mut sink, body).0, Outcome::Failed(failure) if failure.class == ErrorClass::Local));

@@ -61,3 +61,31 @@ fn whichever_step_of_continuing_fails_the_file_is_whole_or_the_next_run_makes_it
         });
     }
 }
+
+#[test]
+fn a_whole_file_that_cannot_get_its_name_is_not_fetched_again() {
+    for error in ["EACCES", "EIO", "EXDEV"] {
+        let large: Vec<u8> = (0..2u32 << 20).map(|at| (at / 253) as u8).collect();
+        let sent = large.clone();
+        let server = Server::http(move |seen: &Seen| match asked(seen) {
+            Some(from) => {
+                part(&format!("bytes {from}-{}/{}", sent.len() - 1, sent.len())).header("etag", TAG).body(&sent[from..])
+            }
+            None => Reply::ok(sent.clone()).header("etag", TAG),
+        });
+        let place = Place::new();
+        let fetch = place.fetch().args(["--json", "-d", "out", "--retry", "0"]).arg(server.url("/a"));
+        let Some(fetch) = fetch.inject(&format!("renameat2:error={error}")) else { return };
+        let failed = fetch.run();
+        failed.assert_exit(1).assert_failed("local").check_invariants(1);
+        assert_eq!(place.names("out"), ["a.part", "a.part.meta"], "{failed}");
+        let run = run(&place, &server, &[]);
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!(
+            (run.record()["size_download"].as_u64(), place.names("out")),
+            (Some(1), vec!["a".to_owned()]),
+            "{run}"
+        );
+        assert!(place.read("out/a") == large, "{run}");
+    }
+}
