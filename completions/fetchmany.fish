@@ -20,6 +20,7 @@ complete -c fetchmany -l connect-timeout -d 'Limit for name lookup, connection a
 complete -c fetchmany -l stall-timeout -d 'Give up on a transfer after so long without an answer or a byte; 0 for never' -r
 complete -c fetchmany -s m -l max-time -d 'Limit for one attempt; 0 for none' -r
 complete -c fetchmany -l max-failures -d 'Stop when more than N, or N% of the URLs (from the hundredth on), have failed' -r
+complete -c fetchmany -l journal -d 'Remember in FILE what is settled; the same command again goes on from there' -r -F
 complete -c fetchmany -s H -l header -d 'Add a request header, "Name: value"; "Name:" removes one' -r
 complete -c fetchmany -s A -l user-agent -d 'User-Agent to send' -r
 complete -c fetchmany -s u -l user -d 'Basic authentication for every server; what a URL itself names comes first' -r
@@ -44,6 +45,7 @@ complete -c fetchmany -l tree -d 'Files in directories as on the server, the sam
 complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'
 complete -c fetchmany -l no-remote-time -d 'Do not set files\' times to the server\'s Last-Modified'
 complete -c fetchmany -l fail-early -d 'Stop at the first failure, the same as --max-failures 0'
+complete -c fetchmany -l retry-failed -d 'Try again also what the journal has as failed for good'
 complete -c fetchmany -s k -l insecure -d 'Do not verify certificates'
 complete -c fetchmany -l http1.1 -d 'HTTP/1.1 only'
 complete -c fetchmany -l http2 -d 'HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it'

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use crate::cli::{self, Args};
 use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Limits, Method, Request, Verify};
 use crate::job::Credentials;
+use crate::journal;
 use crate::limits;
 use crate::report;
 use crate::schedule;
@@ -42,6 +43,8 @@ pub struct Config {
     pub schedule: schedule::Options,
     /// How transfers run.
     pub engine: engine::Options,
+    /// What is remembered.
+    pub journal: journal::Options,
     /// What is told.
     pub report: report::Options,
     /// List or daemon.
@@ -70,7 +73,6 @@ impl Config {
         Ok(Config {
             source: source::Options { inputs: inputs(&args) },
             sink: sink::Options {
-                target,
                 if_exists: match args.if_exists {
                     cli::IfExists::Skip => sink::IfExists::Skip,
                     cli::IfExists::Overwrite => sink::IfExists::Overwrite,
@@ -79,15 +81,17 @@ impl Config {
                 },
                 remote_time: !args.no_remote_time,
                 max_filesize: args.max_filesize.filter(|size| *size > 0),
+                target,
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
             },
             schedule: schedule(&args),
+            journal: journal::Options { path: args.journal.clone(), retry_failed: args.retry_failed },
             report: report::Options {
                 results: if args.json { report::Results::Json } else { report::Results::Human },
                 stream,
                 results_file: args.results.clone(),
                 failed_file: args.failed.clone(),
-                append: kind == Kind::Daemon,
+                append: kind == Kind::Daemon || args.journal.is_some(),
                 progress: match args.progress {
                     cli::Progress::Auto => report::ProgressStyle::Auto,
                     cli::Progress::Bars => report::ProgressStyle::Bars,

@@ -34,6 +34,8 @@ pub struct Job {
     /// Where the body goes below the output directory; set when the name is claimed. `None` for standard output
     /// and for discarded bodies.
     pub destination: Option<PathBuf>,
+    /// By what the journal knows it from run to run; set when its name is claimed, where there is a journal.
+    pub key: Option<[u8; 16]>,
     /// Attempts that ended and were given back.
     pub num_retries: u32,
     /// What its attempts so far mean for the next one; kept by the schedule.

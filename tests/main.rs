@@ -19,6 +19,7 @@ mod frames;
 mod handshakes;
 mod http2;
 mod input;
+mod journal;
 mod layout;
 mod load;
 mod names;

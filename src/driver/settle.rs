@@ -121,7 +121,9 @@ impl Driver {
         if let Some(why) = self.schedule.settled(&outcome) {
             self.stop(&why)?;
         }
-        self.report.settled(&Settled { job, outcome, stats, saved, time_queue })
+        let settled = Settled { job, outcome, stats, saved, time_queue };
+        self.journal.record(&settled);
+        self.report.settled(&settled)
     }
 
     /// Nothing more is started; what waits is cancelled.
@@ -154,10 +156,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Nothing can be transferred any more: what waits is cancelled, and so is what runs.
-    pub(super) fn stop_now(&mut self) -> anyhow::Result<()> {
+    /// Nothing can be transferred any more, or nobody would know of it: what waits is cancelled, and so is what runs.
+    pub(super) fn stop_now(&mut self, why: &str) -> anyhow::Result<()> {
         if self.shutdown < Shutdown::Draining {
-            self.stop("libcurl failed")?;
+            self.stop(why)?;
         }
         self.shutdown = Shutdown::Stopping;
         self.end_transfers()

@@ -20,6 +20,7 @@ pub fn job() -> Job {
         host: Host { tls: true, name: Arc::from("example.com"), port: 443 },
         name: None,
         destination: Some(PathBuf::from("file.bin")),
+        key: None,
         num_retries: 1,
         accepted: Instant::now(),
         tries: Tries::default(),

@@ -2,6 +2,7 @@
 //!
 //! Must not know templates' syntax, libcurl or how a file is written.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use rustix::fs::FileType;
@@ -58,8 +59,14 @@ impl Files {
         &self.tree
     }
 
-    /// Claims a name for `job`: `given`, which is confined already, or what the template says.
-    pub fn claim(&mut self, job: &mut Job, given: Option<String>) -> Claim {
+    /// Claims a name for `job`: `given`, which is confined already, or what the template says. `settled` is asked about
+    /// that name, which is the same in every run, unlike the one that a collision or an existing file leads to.
+    pub fn claim(
+        &mut self,
+        job: &mut Job,
+        given: Option<String>,
+        settled: impl FnOnce(&mut Job, &str) -> Option<Cow<'static, str>>,
+    ) -> Claim {
         let url = Digest::of(&job.request_url);
         let derived = given.is_none();
         let wanted = given.unwrap_or_else(|| self.template.expand(job, &url));
@@ -80,6 +87,10 @@ impl Files {
         if claimed == Claimed::Before && self.claims.is_running(&path) {
             job.destination = Some(path.into());
             return Claim::Skip("duplicate of an earlier line".into());
+        }
+        if let Some(why) = settled(job, &wanted) {
+            job.destination = Some(path.into());
+            return Claim::Skip(why);
         }
         let claim = self.unless_present(job, &path);
         if claim == Claim::Fetch {

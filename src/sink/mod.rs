@@ -137,16 +137,27 @@ impl Sink {
     }
 
     /// Gives `job` its destination, or says why there is nothing to fetch. To be called for every good line, in
-    /// input order and before anything else can settle it, so that names are the same in every run.
-    pub fn claim(&mut self, job: &mut Job) -> Claim {
+    /// input order and before anything else can settle it, so that names are the same in every run. `settled` is asked,
+    /// before anything on disk is looked at, whether the job with the output name that its line or the template wants
+    /// (empty where there is none) was settled in an earlier run.
+    pub fn claim_unless(
+        &mut self,
+        job: &mut Job,
+        settled: impl FnOnce(&mut Job, &str) -> Option<Cow<'static, str>>,
+    ) -> Claim {
         // A bad name is a bad line, whether or not the name is used.
         let given = match job.name.as_deref().map(names::confined).transpose() {
             Ok(given) => given,
-            Err(message) => return Claim::Refuse(Failure::input(message)),
+            Err(message) => {
+                let name = job.name.clone().unwrap_or_default();
+                return settled(job, &name).map_or_else(|| Claim::Refuse(Failure::input(message)), Claim::Skip);
+            }
         };
         match &mut self.landing {
-            Landing::Files(files) => files.claim(job, given),
-            Landing::Stdout(_) | Landing::Discard => Claim::Fetch,
+            Landing::Files(files) => files.claim(job, given, settled),
+            Landing::Stdout(_) | Landing::Discard => {
+                settled(job, given.as_deref().unwrap_or_default()).map_or(Claim::Fetch, Claim::Skip)
+            }
         }
     }
 
