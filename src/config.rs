@@ -81,7 +81,9 @@ impl Config {
                 },
                 remote_time: !args.no_remote_time,
                 max_filesize: args.max_filesize.filter(|size| *size > 0),
+                checksums: checksums(&args, &target)?,
                 target,
+                sha256: args.sha256,
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
             },
             schedule: schedule(&args),
@@ -237,6 +239,14 @@ fn target(args: &Args) -> anyhow::Result<sink::Target> {
     // Without a directory in front, names are shown as curl would show them.
     let dir = if args.output_dir == Path::new(".") { PathBuf::new() } else { args.output_dir.clone() };
     Ok(sink::Target::Files { dir, template })
+}
+
+fn checksums(args: &Args, target: &sink::Target) -> anyhow::Result<sink::Checksums> {
+    match (&args.checksum_file, target) {
+        (None, _) => Ok(sink::Checksums::default()),
+        (Some(path), sink::Target::Files { .. }) => sink::Checksums::read(path),
+        (Some(_), _) => bail!("--checksum-file verifies files: it does not go with -o -"),
+    }
 }
 
 fn request(mut args: Args) -> anyhow::Result<Request> {

@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod checksums;
 mod clocks;
 mod codings;
 mod daemon;

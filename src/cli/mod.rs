@@ -154,6 +154,13 @@ pub struct Args {
     #[arg(long, requires = "journal", help_heading = "Job")]
     pub retry_failed: bool,
 
+    /// Verify files against FILE, in the format of sha256sum, sha1sum or md5sum
+    ///
+    /// Its names are relative to the output directory. A body with another checksum is fetched once more from its
+    /// beginning, and never gets its name.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["discard", "head"], help_heading = "Job")]
+    pub checksum_file: Option<PathBuf>,
+
     /// Add a request header, "Name: value"; "Name:" removes one
     #[arg(short = 'H', long = "header", value_name = "HEADER", action = ArgAction::Append, help_heading = "Request")]
     pub headers: Vec<String>,
@@ -221,6 +228,10 @@ pub struct Args {
     /// Write the input lines that failed to FILE, to be used as input again
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub failed: Option<PathBuf>,
+
+    /// Compute the SHA-256 of every body for its result
+    #[arg(long, help_heading = "Results")]
+    pub sha256: bool,
 
     /// No results and no progress, failures on standard error; twice: nothing at all
     ///

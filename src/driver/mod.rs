@@ -149,6 +149,10 @@ impl Driver {
                 if self.summed_up {
                     return Ok(End::Complete);
                 }
+                let unlisted = self.sink.unlisted();
+                if unlisted > 0 {
+                    self.report.note(&format!("{unlisted} files are not in the checksum file: not verified"));
+                }
                 self.report.finish(self.now);
                 self.summed_up = true;
                 continue;

@@ -21,6 +21,7 @@ pub fn job() -> Job {
         name: None,
         destination: Some(PathBuf::from("file.bin")),
         key: None,
+        checksum: None,
         num_retries: 1,
         accepted: Instant::now(),
         tries: Tries::default(),

@@ -48,6 +48,7 @@ pub fn job(urlnum: u64, name: &str, now: Instant) -> Job {
         name: None,
         destination: None,
         key: None,
+        checksum: None,
         num_retries: 0,
         tries: Tries::default(),
         accepted: now,

@@ -2,10 +2,11 @@
 //!
 //! Must not panic and must not read a clock.
 
+use super::digest::Digests;
 use super::fault::Fault;
 use super::file::OutputFile;
 use super::stdout::Spool;
-use crate::job::{ErrorClass, Failure};
+use crate::job::{Checksum, ErrorClass, Failure};
 
 /// libcurl's `CURLE_FILESIZE_EXCEEDED`.
 const FILESIZE_EXCEEDED: i32 = 63;
@@ -33,6 +34,9 @@ pub struct Body {
     pub(super) disk_full: bool,
     /// Most bytes that may be written.
     limit: Option<u64>,
+    digests: Digests,
+    /// Its SHA-256, once it is verified and if it was computed.
+    sha256: Option<Checksum>,
     stage: Stage,
 }
 
@@ -60,8 +64,8 @@ enum Stage {
 
 impl Body {
     /// An empty body of at most `limit` bytes.
-    pub(super) fn new(place: Place, limit: Option<u64>) -> Body {
-        Body { place, received: 0, disk_full: false, limit, stage: Stage::New }
+    pub(super) fn new(place: Place, limit: Option<u64>, digests: Digests) -> Body {
+        Body { place, received: 0, disk_full: false, limit, digests, sha256: None, stage: Stage::New }
     }
 
     /// Opens the file, once, before the first byte of an accepted response. A second call does nothing.
@@ -96,8 +100,25 @@ impl Body {
             Place::Nowhere => Ok(()),
         };
         written.map_err(|fault| self.failed(fault))?;
+        self.digests.update(data);
         self.received = received;
         Ok(())
+    }
+
+    /// Nothing more comes: compares what came with what was promised. To be called once, before the body is published.
+    ///
+    /// # Errors
+    /// Its hash is another one (`checksum`).
+    pub fn verify(&mut self) -> Result<(), Failure> {
+        if self.is_begun() {
+            self.sha256 = self.digests.finish()?;
+        }
+        Ok(())
+    }
+
+    /// The SHA-256 in hex, where it was computed.
+    pub(super) fn sha256(&self) -> Option<String> {
+        self.sha256.map(|sha256| sha256.to_string())
     }
 
     /// Whether a body was begun; what came for a request that asks for none has no size.

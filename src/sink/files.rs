@@ -8,6 +8,7 @@ use std::rc::Rc;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::checksums::Checksums;
 use super::claims::{Claimed, Claims};
 use super::fault::{Fault, lack};
 use super::file::{Name, OutputFile, Published, Replace};
@@ -36,6 +37,9 @@ pub struct Files {
     tree: Rc<Tree>,
     template: Template,
     if_exists: IfExists,
+    checksums: Checksums,
+    /// Files that the checksums, where there are any, do not name.
+    unlisted: u64,
     claims: Claims,
 }
 
@@ -49,14 +53,19 @@ enum Present {
 }
 
 impl Files {
-    /// Files in `tree`, named by `template`.
-    pub fn new(tree: Tree, template: Template, if_exists: IfExists, claims: Claims) -> Files {
-        Files { tree: Rc::new(tree), template, if_exists, claims }
+    /// Files in `tree`, named by `template`; those that `checksums` name must hash to what they say.
+    pub fn new(tree: Tree, template: Template, if_exists: IfExists, checksums: Checksums, claims: Claims) -> Files {
+        Files { tree: Rc::new(tree), template, if_exists, checksums, unlisted: 0, claims }
     }
 
     /// The directory.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Files to be fetched that no line of the checksum file names, where there is one.
+    pub fn unlisted(&self) -> u64 {
+        self.unlisted
     }
 
     /// Claims a name for `job`: `given`, which is confined already, or what the template says. `settled` is asked about
@@ -95,6 +104,8 @@ impl Files {
         let claim = self.unless_present(job, &path);
         if claim == Claim::Fetch {
             self.claims.started(job.urlnum, &path);
+            job.checksum = job.checksum.or_else(|| self.checksums.of(&path));
+            self.unlisted += u64::from(job.checksum.is_none() && !self.checksums.is_empty());
         }
         claim
     }

@@ -6,7 +6,9 @@
 //! know the network, retries or the command line.
 
 mod body;
+mod checksums;
 mod claims;
+mod digest;
 mod fault;
 mod file;
 mod files;
@@ -30,12 +32,14 @@ use crate::job::{ErrorClass, Failure, Job, Outcome, Saved};
 use crate::outlet::Outlet;
 
 pub use body::{Body, Head};
+pub use checksums::Checksums;
 pub use fault::lack;
 pub use stdout::Lost;
 pub use template::Template;
 
 use body::Place;
 use claims::{Claims, Keep};
+use digest::Digests;
 use fault::Fault;
 use files::Files;
 use stdout::Stdout;
@@ -52,6 +56,10 @@ pub struct Options {
     pub remote_time: bool,
     /// Most bytes written for one body.
     pub max_filesize: Option<u64>,
+    /// What files must hash to.
+    pub checksums: Checksums,
+    /// Whether every body's SHA-256 is computed for its record.
+    pub sha256: bool,
     /// Most names remembered, for a run without end; `None` remembers all that two URLs may share.
     pub names_kept: Option<usize>,
 }
@@ -103,6 +111,7 @@ pub struct Sink {
     landing: Landing,
     remote_time: bool,
     max_filesize: Option<u64>,
+    sha256: bool,
     disk_full: bool,
 }
 
@@ -126,14 +135,14 @@ impl Sink {
                     None if template.is_unique() => Keep::Running,
                     None => Keep::All,
                 };
-                let claims = Claims::new(keep);
-                Landing::Files(Files::new(Tree::open(dir)?, template, options.if_exists, claims))
+                let (claims, tree) = (Claims::new(keep), Tree::open(dir)?);
+                Landing::Files(Files::new(tree, template, options.if_exists, options.checksums, claims))
             }
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
             Target::Discard => Landing::Discard,
         };
-        let Options { remote_time, max_filesize, .. } = options;
-        Ok(Sink { landing, remote_time, max_filesize, disk_full: false })
+        let Options { remote_time, max_filesize, sha256, .. } = options;
+        Ok(Sink { landing, remote_time, max_filesize, sha256, disk_full: false })
     }
 
     /// Gives `job` its destination, or says why there is nothing to fetch. To be called for every good line, in
@@ -176,7 +185,7 @@ impl Sink {
             Landing::Stdout(stdout) => Place::Spool(stdout.spool()),
             Landing::Discard => Place::Nowhere,
         };
-        Body::new(place, self.max_filesize)
+        Body::new(place, self.max_filesize, Digests::new(job.checksum, self.sha256))
     }
 
     /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another
@@ -207,7 +216,8 @@ impl Sink {
             _ => None,
         };
         let size = (outcome == Outcome::Ok && begun).then_some(body.received());
-        Poll::Ready((outcome, Saved { filename, size, ..Saved::default() }))
+        let sha256 = body.sha256().filter(|_| outcome == Outcome::Ok);
+        Poll::Ready((outcome, Saved { filename, size, sha256, ..Saved::default() }))
     }
 
     /// Ends a failed attempt, or with `None` a cancelled one: what arrived is kept as a partial file, unless it is
@@ -237,6 +247,12 @@ impl Sink {
     /// Whether a body did not fit on the disk in this run: exit 3, though what fits goes on.
     pub fn disk_full(&self) -> bool {
         self.disk_full
+    }
+
+    /// Files to be fetched so far that no line of the checksum file names, where there is one.
+    pub fn unlisted(&self) -> u64 {
+        let Landing::Files(files) = &self.landing else { return 0 };
+        files.unlisted()
     }
 
     fn end(&mut self, body: &mut Body, failure: Option<&Failure>) {

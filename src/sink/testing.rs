@@ -22,6 +22,7 @@ pub fn job(url: &str) -> Job {
         name: None,
         destination: None,
         key: None,
+        checksum: None,
         num_retries: 0,
         accepted: Instant::now(),
         tries: Tries::default(),

@@ -15,7 +15,15 @@ const UNKNOWN: Head = Head { length: None, last_modified: None, content_encoding
 
 fn options(dir: &Path, if_exists: IfExists) -> Options {
     let target = Target::Files { dir: dir.to_owned(), template: Template::parse("{name}").expect("a template") };
-    Options { target, if_exists, remote_time: true, max_filesize: None, names_kept: None }
+    Options {
+        target,
+        if_exists,
+        remote_time: true,
+        max_filesize: None,
+        checksums: Checksums::default(),
+        sha256: false,
+        names_kept: None,
+    }
 }
 
 fn sink(dir: &Path, if_exists: IfExists) -> anyhow::Result<Sink> {
