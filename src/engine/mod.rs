@@ -12,6 +12,8 @@ mod ffi;
 mod hosts;
 mod pace;
 mod probe;
+#[cfg(test)]
+mod properties;
 mod response;
 mod selector;
 mod stats;

@@ -42,7 +42,8 @@ impl Checksums {
         self.by_name.get(name).copied()
     }
 
-    fn parse(bytes: &[u8]) -> Result<Checksums, (usize, Cow<'static, str>)> {
+    /// What `bytes` say; an error has the number of its line.
+    pub fn parse(bytes: &[u8]) -> Result<Checksums, (usize, Cow<'static, str>)> {
         let mut checksums = Checksums::default();
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {

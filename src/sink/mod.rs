@@ -14,6 +14,8 @@ mod file;
 mod files;
 mod hash;
 mod names;
+#[cfg(test)]
+mod properties;
 mod stdout;
 mod sys;
 mod template;

@@ -11,6 +11,8 @@ mod fifo;
 mod input;
 mod lines;
 mod parse;
+#[cfg(test)]
+mod properties;
 mod shown;
 
 use std::collections::VecDeque;
