@@ -11,6 +11,7 @@ mod harness;
 mod checksums;
 mod clocks;
 mod codings;
+mod crash;
 mod daemon;
 mod disk;
 mod dns;
