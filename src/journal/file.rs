@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::line::{self, ANY_HEADER, HEADER, LONGEST};
-use super::table::Table;
+use super::table::{Filling, Table};
 
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
@@ -96,8 +96,8 @@ impl Locked {
     pub fn replay(&mut self, settled: &mut Table) -> Result<Replayed, Trouble> {
         let length = self.file.metadata().map_err(|error| cannot(error, &self.path))?.len();
         // As if every line were the shortest; what is out of date takes no room for long.
-        settled.reserve(usize::try_from(length / 36).unwrap_or_default());
-        let read = read(&mut self.file, settled).map_err(|error| match error {
+        let count = usize::try_from(length / 36).unwrap_or_default();
+        let read = read(&mut self.file, &mut settled.fill(count)).map_err(|error| match error {
             Unreadable::Io(error) => cannot(error, &self.path),
             Unreadable::Garbage => {
                 Trouble::NotOne(anyhow!("{} is no journal; it is left as it is", self.path.display()))
@@ -235,7 +235,7 @@ pub enum Unreadable {
 }
 
 /// Replays what `from` holds.
-pub fn read(from: &mut impl Read, settled: &mut Table) -> Result<Replayed, Unreadable> {
+pub fn read(from: &mut impl Read, settled: &mut Filling<'_>) -> Result<Replayed, Unreadable> {
     let mut replayed = Replayed::default();
     let mut buffer = vec![0; PIECE];
     // Bytes at the front of the buffer that are no whole line yet, and whether that line is too long to be one.

@@ -81,6 +81,20 @@ pub fn push(out: &mut Vec<u8>, state: Option<State>, key: Key) {
     out.push(b'\n');
 }
 
+/// What a byte that is no hex digit has in [`VALUES`].
+const NO_DIGIT: u8 = 16;
+
+/// The value of each byte as a hex digit; a long journal has hundreds of millions of them.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
 /// What a line without its line end says; `None` for one that nobody has written so.
 pub fn parse(line: &[u8]) -> Option<(Option<State>, Key)> {
     let (state, digits) = match line {
@@ -90,16 +104,14 @@ pub fn parse(line: &[u8]) -> Option<(Option<State>, Key)> {
         _ => return None,
     };
     let digits: &[u8; 32] = digits.try_into().ok()?;
-    let mut bits = 0;
-    for digit in digits {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        bits = bits << 4 | u128::from(value);
+    let mut bytes = [0; 16];
+    let mut seen = 0;
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some((state, Key::of_bits(bits)))
+    (seen < NO_DIGIT).then(|| (state, Key::from(bytes)))
 }
 
 #[cfg(test)]

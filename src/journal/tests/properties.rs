@@ -76,8 +76,8 @@ proptest! {
         let mut content = HEADER.to_vec();
         content.extend(pieces.concat());
         let (mut whole, mut bitwise) = (Table::default(), Table::default());
-        let one = read(&mut &content[..], &mut whole).unwrap();
-        let other = read(&mut Bits(&content, bits), &mut bitwise).unwrap();
+        let one = read(&mut &content[..], &mut whole.fill(0)).unwrap();
+        let other = read(&mut Bits(&content, bits), &mut bitwise.fill(0)).unwrap();
         prop_assert_eq!(one, other);
         prop_assert_eq!(settled(&whole), settled(&bitwise));
     }
@@ -85,6 +85,6 @@ proptest! {
     #[test]
     fn no_file_at_all_makes_the_reader_stumble(content in vec(any::<u8>(), 0..200), header in any::<bool>()) {
         let content = if header { [HEADER, &content].concat() } else { content };
-        let _ = read(&mut &content[..], &mut Table::default());
+        let _ = read(&mut &content[..], &mut Table::default().fill(0));
     }
 }
