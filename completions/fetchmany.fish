@@ -21,6 +21,8 @@ complete -c fetchmany -l connect-timeout -d 'Limit for name lookup, connection a
 complete -c fetchmany -l stall-timeout -d 'Give up on a transfer after so long without an answer or a byte; 0 for never' -r
 complete -c fetchmany -s m -l max-time -d 'Limit for one attempt; 0 for none' -r
 complete -c fetchmany -l max-failures -d 'Stop when more than N, or N% of the URLs (from the hundredth on), have failed' -r
+complete -c fetchmany -l journal -d 'Remember in FILE what is settled; the same command again goes on from there' -r -F
+complete -c fetchmany -l checksum-file -d 'Verify files against FILE, in the format of sha256sum, sha1sum or md5sum' -r -F
 complete -c fetchmany -s H -l header -d 'Add a request header, "Name: value"; "Name:" removes one' -r
 complete -c fetchmany -s A -l user-agent -d 'User-Agent to send' -r
 complete -c fetchmany -s u -l user -d 'Basic authentication for every server; what a URL itself names comes first' -r
@@ -48,6 +50,7 @@ complete -c fetchmany -l no-remote-time -d 'Do not set files\' times to the serv
 complete -c fetchmany -l sync -d 'Flush each file and its directory to the disk before its result is told'
 complete -c fetchmany -l no-resume -d 'Fetch from the first byte what an earlier attempt or run has left unfinished'
 complete -c fetchmany -l fail-early -d 'Stop at the first failure, the same as --max-failures 0'
+complete -c fetchmany -l retry-failed -d 'Try again also what the journal has as failed for good'
 complete -c fetchmany -s k -l insecure -d 'Do not verify certificates'
 complete -c fetchmany -l http1.1 -d 'HTTP/1.1 only'
 complete -c fetchmany -l http2 -d 'HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it'
@@ -56,6 +59,7 @@ complete -c fetchmany -s 4 -l ipv4 -d 'IPv4 only'
 complete -c fetchmany -s 6 -l ipv6 -d 'IPv6 only'
 complete -c fetchmany -s I -l head -d 'Send HEAD requests: check links, fetch nothing'
 complete -c fetchmany -l json -d 'Print one JSON object per URL instead of lines for people'
+complete -c fetchmany -l sha256 -d 'Compute the SHA-256 of every body for its result'
 complete -c fetchmany -s q -l quiet -d 'No results and no progress, failures on standard error; twice: nothing at all'
 complete -c fetchmany -s v -l verbose -d 'Tell on standard error of retries, of connections, and of each host that is treated with care'
 complete -c fetchmany -s V -l version -d 'Print the version and those of the libraries'

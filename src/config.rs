@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use crate::cli::{self, Args};
 use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Limits, Method, Request, Verify};
 use crate::job::Credentials;
+use crate::journal;
 use crate::limits;
 use crate::report;
 use crate::schedule;
@@ -42,6 +43,8 @@ pub struct Config {
     pub schedule: schedule::Options,
     /// How transfers run.
     pub engine: engine::Options,
+    /// What is remembered.
+    pub journal: journal::Options,
     /// What is told.
     pub report: report::Options,
     /// List or daemon.
@@ -70,7 +73,6 @@ impl Config {
         Ok(Config {
             source: source::Options { inputs: inputs(&args) },
             sink: sink::Options {
-                target,
                 if_exists: match args.if_exists {
                     cli::IfExists::Skip => sink::IfExists::Skip,
                     cli::IfExists::Overwrite => sink::IfExists::Overwrite,
@@ -80,18 +82,22 @@ impl Config {
                 },
                 remote_time: !args.no_remote_time,
                 max_filesize: args.max_filesize.filter(|size| *size > 0),
+                checksums: checksums(&args, &target)?,
+                target,
+                sha256: args.sha256,
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
                 name_from: if args.remote_header_name { sink::NameFrom::Header } else { sink::NameFrom::Url },
                 continued: continued(&args),
                 sync: args.sync,
             },
             schedule: schedule(&args),
+            journal: journal::Options { path: args.journal.clone(), retry_failed: args.retry_failed },
             report: report::Options {
                 results: if args.json { report::Results::Json } else { report::Results::Human },
                 stream,
                 results_file: args.results.clone(),
                 failed_file: args.failed.clone(),
-                append: kind == Kind::Daemon,
+                append: kind == Kind::Daemon || args.journal.is_some(),
                 progress: match args.progress {
                     cli::Progress::Auto => report::ProgressStyle::Auto,
                     cli::Progress::Bars => report::ProgressStyle::Bars,
@@ -258,6 +264,14 @@ fn continued(args: &Args) -> Option<String> {
     }
     said.sort();
     (!args.no_resume).then(|| said.join("\n"))
+}
+
+fn checksums(args: &Args, target: &sink::Target) -> anyhow::Result<sink::Checksums> {
+    match (&args.checksum_file, target) {
+        (None, _) => Ok(sink::Checksums::default()),
+        (Some(path), sink::Target::Files { .. }) => sink::Checksums::read(path),
+        (Some(_), _) => bail!("--checksum-file verifies files: it does not go with -o -"),
+    }
 }
 
 fn request(mut args: Args) -> anyhow::Result<Request> {

@@ -2,7 +2,7 @@
 //!
 //! The map of this house: [`cli`] says what may be typed, [`config`] what it means, [`driver`] runs the loop. The
 //! rooms it walks through are [`source`] (where jobs come from), [`schedule`] (what runs when), [`engine`] (bytes in
-//! motion), [`sink`] (where bytes land) and [`report`] (what people and programs see); [`job`] has the words they
+//! motion), [`sink`] (where bytes land), [`journal`] (what is settled) and [`report`] (what people and programs see); [`job`] has the words they
 //! share.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -15,6 +15,7 @@ mod exit;
 mod fatal;
 mod generate;
 mod job;
+mod journal;
 mod limits;
 mod outlet;
 mod report;

@@ -8,8 +8,10 @@
 
 mod harness;
 
+mod checksums;
 mod clocks;
 mod codings;
+mod crash;
 mod daemon;
 mod disk;
 mod dns;
@@ -19,6 +21,7 @@ mod frames;
 mod handshakes;
 mod http2;
 mod input;
+mod journal;
 mod layout;
 mod load;
 mod names;

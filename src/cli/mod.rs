@@ -157,6 +157,26 @@ pub struct Args {
     #[arg(long, help_heading = "Trying")]
     pub fail_early: bool,
 
+    /// Remember in FILE what is settled; the same command again goes on from there
+    ///
+    /// What the journal has as done is not fetched again, even when its file was moved away since, nor is what would fail
+    /// again: statuses 400 to 499 but for 408, 425 and 429, bad lines, bodies over the limit. Anything else is tried again.
+    /// URLs are known by themselves and their output names: the list may be edited, reordered and longer. --results and
+    /// --failed are continued.
+    #[arg(long, value_name = "FILE", help_heading = "Job")]
+    pub journal: Option<PathBuf>,
+
+    /// Try again also what the journal has as failed for good
+    #[arg(long, requires = "journal", help_heading = "Job")]
+    pub retry_failed: bool,
+
+    /// Verify files against FILE, in the format of sha256sum, sha1sum or md5sum
+    ///
+    /// Its names are relative to the output directory. A body with another checksum is fetched once more from its
+    /// beginning, and never gets its name.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["discard", "head"], help_heading = "Job")]
+    pub checksum_file: Option<PathBuf>,
+
     /// Add a request header, "Name: value"; "Name:" removes one
     #[arg(short = 'H', long = "header", value_name = "HEADER", action = ArgAction::Append, help_heading = "Request")]
     pub headers: Vec<String>,
@@ -224,6 +244,10 @@ pub struct Args {
     /// Write the input lines that failed to FILE, to be used as input again
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub failed: Option<PathBuf>,
+
+    /// Compute the SHA-256 of every body for its result
+    #[arg(long, help_heading = "Results")]
+    pub sha256: bool,
 
     /// No results and no progress, failures on standard error; twice: nothing at all
     ///

@@ -1,21 +1,22 @@
 //! The loop: admit, wait, settle, draw. The only file that sees every room, and it sees their public faces alone.
 //!
 //! A job has one owner at any time: the source, the schedule, the engine, or the driver's hand on its way from one to
-//! the next. At its end the sink publishes, then the report tells: a crash between the two repeats work and never
-//! claims work that is not on disk.
+//! the next. At its end the sink publishes, then the journal records, then the report tells: a crash between two of
+//! these repeats work and never claims work that is not on disk.
 
 mod settle;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use crate::config::{Config, Kind};
 use crate::engine::{self, Engine, Wake};
 use crate::exit::Exit;
 use crate::fatal::{Fatal, OrExit};
 use crate::job::{Job, Outcome, Stats};
+use crate::journal::{self, Journal};
 use crate::report::{Active, Lost, Pauses, Progress, Report};
 use crate::schedule::{self, Schedule};
 use crate::signals::{self, Shutdown, Signals};
@@ -39,6 +40,7 @@ pub struct Driver {
     schedule: Schedule,
     engine: Engine,
     sink: Sink,
+    journal: Journal,
     report: Report,
     signals: Signals,
     kind: Kind,
@@ -60,7 +62,7 @@ pub struct Driver {
     summed_up: bool,
     /// When to stop waiting for the reader of standard output.
     give_up: Option<Instant>,
-    /// Why the source broke off; the program ends with it when all that was read is settled.
+    /// Why the run ends early; the program ends with it when all that was read is settled.
     broken: Option<Fatal>,
     now: Instant,
 }
@@ -82,9 +84,18 @@ impl Driver {
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
         let fitted = config.fit_descriptors().or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
-        let mut report = Report::open(config.report, source.files(), now).or_exit(Exit::Usage)?;
+        let journal = Journal::open(config.journal).map_err(unusable)?;
+        let mut taken: Vec<_> = source.files().iter().map(|file| (*file, "an INPUT")).collect();
+        if let Some((path, identity)) = journal.identity() {
+            if source.files().contains(&identity) {
+                let error = anyhow!("journal {} is also an INPUT", path.display());
+                return Err(Fatal { exit: Exit::Usage, error });
+            }
+            taken.push((identity, "the journal"));
+        }
+        let mut report = Report::open(config.report, &taken, now).or_exit(Exit::Usage)?;
         let sink = Sink::open(config.sink).or_exit(Exit::Local)?;
-        for note in warning.into_iter().chain(fitted) {
+        for note in warning.into_iter().chain(fitted).chain(journal.note()) {
             report.note(&note);
         }
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
@@ -97,6 +108,7 @@ impl Driver {
             schedule: Schedule::new(config.schedule, now),
             engine,
             sink,
+            journal,
             report,
             signals,
             kind: config.kind,
@@ -117,6 +129,8 @@ impl Driver {
     /// Fetches everything, and says how the program ends.
     pub fn run(mut self) -> Result<Exit, Fatal> {
         let end = self.turns();
+        // Where this fails the run has ended for the same reason, or for another.
+        let _ = self.journal.flush();
         // What is settled is told, however the run ends; it ended already if this fails too.
         let flushed = self.report.flush();
         match (end?, flushed) {
@@ -135,6 +149,10 @@ impl Driver {
                 if self.summed_up {
                     return Ok(End::Complete);
                 }
+                let unlisted = self.sink.unlisted();
+                if unlisted > 0 {
+                    self.report.note(&format!("{unlisted} files are not in the checksum file: not verified"));
+                }
                 self.report.finish(self.now);
                 self.summed_up = true;
                 continue;
@@ -150,7 +168,7 @@ impl Driver {
                 // Nothing moves any more, but what was read is told.
                 Err(error) => {
                     self.break_off(Fatal { exit: Exit::Local, error });
-                    self.stop_now().or_exit(Exit::Local)?;
+                    self.stop_now("libcurl failed").or_exit(Exit::Local)?;
                 }
             }
             self.settle().or_exit(Exit::Local)?;
@@ -176,12 +194,17 @@ impl Driver {
                 }
             };
             match next {
-                Next::Job(mut job) => match self.sink.claim(&mut job) {
-                    Claim::Fetch => self.schedule.push(job, self.now),
-                    Claim::Skip(why) => self.tell(job, Outcome::Skipped(why))?,
-                    Claim::Refuse(failure) => self.tell(job, Outcome::Failed(failure))?,
-                },
-                Next::Refused(job, failure) => self.tell(job, Outcome::Failed(failure))?,
+                Next::Job(mut job) => {
+                    match self.sink.claim_unless(&mut job, |job, name| self.journal.skip(job, Some(name))) {
+                        Claim::Fetch => self.schedule.push(job, self.now),
+                        Claim::Skip(why) => self.tell(job, Outcome::Skipped(why))?,
+                        Claim::Refuse(failure) => self.tell(job, Outcome::Failed(failure))?,
+                    }
+                }
+                Next::Refused(mut job, failure) => {
+                    let outcome = self.journal.skip(&mut job, None).map_or(Outcome::Failed(failure), Outcome::Skipped);
+                    self.tell(job, outcome)?;
+                }
                 Next::Again => {
                     self.unread = true;
                     break;
@@ -237,6 +260,10 @@ impl Driver {
 
     /// Writes what is told; waits for the reader where it is slow.
     fn flush(&mut self) -> anyhow::Result<Option<End>> {
+        if let Err(error) = self.journal.flush() {
+            self.break_off(Fatal { exit: Exit::Local, error });
+            self.stop_now("the journal cannot be written")?;
+        }
         match (self.report.flush(), self.sink.lost()) {
             (Err(Lost::ReaderGone), _) | (_, Some(sink::Lost::ReaderGone)) => return Ok(Some(End::ReaderGone)),
             (Err(Lost::Failed(error)), _) => return Err(error),
@@ -314,6 +341,14 @@ impl Driver {
             _ if tally.failed() > 0 => Exit::SomeFailed,
             _ => Exit::Ok,
         }
+    }
+}
+
+/// How the run ends when there is no journal to be had.
+fn unusable(trouble: journal::Trouble) -> Fatal {
+    match trouble {
+        journal::Trouble::NotOne(error) => Fatal { exit: Exit::Usage, error },
+        journal::Trouble::Local(error) => Fatal { exit: Exit::Local, error },
     }
 }
 

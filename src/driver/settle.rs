@@ -11,6 +11,7 @@ use crate::fatal::Fatal;
 use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
 use crate::schedule::{self, Attempt, Verdict};
 use crate::signals::Shutdown;
+use crate::sink::Body;
 
 impl Driver {
     /// Everything that ended in this turn: published or tried again, and told.
@@ -52,7 +53,8 @@ impl Driver {
 
     /// An attempt is over: a whole body lands, a failure is tried again or settled.
     fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { mut job, body, result, stats, retry_after, connected, answered_by, started } = done;
+        let Done { mut job, mut body, result, stats, retry_after, connected, answered_by, started } = done;
+        let result = result.and_then(|()| body.as_mut().map_or(Ok(()), Body::verify));
         job.tries.ended = Some(self.now);
         let url = result.is_err().then(|| job.url.clone());
         let verdict = self.schedule.ended(
@@ -121,7 +123,9 @@ impl Driver {
         if let Some(why) = self.schedule.settled(&outcome) {
             self.stop(&why)?;
         }
-        self.report.settled(&Settled { job, outcome, stats, saved, time_queue })
+        let settled = Settled { job, outcome, stats, saved, time_queue };
+        self.journal.record(&settled);
+        self.report.settled(&settled)
     }
 
     /// Nothing more is started; what waits is cancelled.
@@ -154,10 +158,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Nothing can be transferred any more: what waits is cancelled, and so is what runs.
-    pub(super) fn stop_now(&mut self) -> anyhow::Result<()> {
+    /// Nothing can be transferred any more, or nobody would know of it: what waits is cancelled, and so is what runs.
+    pub(super) fn stop_now(&mut self, why: &str) -> anyhow::Result<()> {
         if self.shutdown < Shutdown::Draining {
-            self.stop("libcurl failed")?;
+            self.stop(why)?;
         }
         self.shutdown = Shutdown::Stopping;
         self.end_transfers()

@@ -13,6 +13,8 @@ mod ffi;
 mod hosts;
 mod pace;
 mod probe;
+#[cfg(test)]
+mod properties;
 mod range;
 mod response;
 mod selector;

@@ -20,6 +20,8 @@ pub fn job() -> Job {
         host: Host { tls: true, name: Arc::from("example.com"), port: 443 },
         name: None,
         destination: Some(PathBuf::from("file.bin")),
+        key: None,
+        checksum: None,
         num_retries: 1,
         accepted: Instant::now(),
         tries: Tries::default(),

@@ -111,28 +111,28 @@ impl Report {
     /// Opens the files and looks at the streams. The files keep what is in them until [`Report::begin`].
     ///
     /// # Errors
-    /// When a file cannot be opened, or is one of `inputs` (device and inode of what the list is read from) or the
-    /// other's; the error names its path.
-    pub fn open(options: Options, inputs: &[(u64, u64)], now: Instant) -> anyhow::Result<Report> {
+    /// When a file cannot be opened, or is one of `taken` (device and inode of files that are something else, and what) or
+    /// the other's; the error names its path.
+    pub fn open(options: Options, taken: &[((u64, u64), &str)], now: Instant) -> anyhow::Result<Report> {
         let stdout = match options.stream {
             Stream::Stdout if options.quiet == 0 => Some(Outlet::stdout()),
             Stream::Stdout | Stream::Stderr => None,
         };
         let report = Report::on(stdout, Outlet::stderr(), Environment::read(), options, now)?;
-        report.check_files(inputs)?;
+        report.check_files(taken)?;
         Ok(report)
     }
 
     /// Each file of results is nothing else as well: neither read nor written from another side.
-    fn check_files(&self, inputs: &[(u64, u64)]) -> anyhow::Result<()> {
+    fn check_files(&self, taken: &[((u64, u64), &str)]) -> anyhow::Result<()> {
         // With -q nothing else goes there, unless bodies do: `--results /dev/stdout` is as good as any.
         let used = self.options.quiet == 0 || self.options.stream == Stream::Stderr;
         let stdout = files::identity(rustix::stdio::stdout()).filter(|_| used);
         let mut earlier: Option<&Lines> = None;
         for file in [&self.results_file, &self.failed_file].into_iter().flatten() {
             let Some(identity) = file.identity() else { continue };
-            if inputs.contains(&identity) {
-                bail!("{} is also an INPUT", file.name());
+            if let Some((_, what)) = taken.iter().find(|(taken, _)| *taken == identity) {
+                bail!("{} is also {what}", file.name());
             }
             if stdout == Some(identity) {
                 bail!("{} is also standard output", file.name());

@@ -272,7 +272,9 @@ impl Schedule {
         let retry = &self.options.retry;
         let queue = self.queues.get(id);
         let class = failure.class;
-        let is_restart = class == ErrorClass::Range && retry::may_pass(failure, None);
+        // Only from its first byte on, and once.
+        let is_restart = matches!(class, ErrorClass::Range | ErrorClass::Checksum) && retry::may_pass(failure, None);
+        let is_spent = class == ErrorClass::Checksum && job.tries.restarted;
         match sign {
             Sign::Busy(status) => {
                 if let Some(why) = queue.failure(now) {
@@ -292,7 +294,7 @@ impl Schedule {
             Sign::Full if self.running == 0 => return Verdict::Settled(job),
             Sign::Short | Sign::Full => job.tries.free += 1,
             _ if failure.persistence == Persistence::Advancing => job.tries.free += 1,
-            _ if is_restart && !job.tries.restarted => {
+            _ if class == ErrorClass::Range && is_restart && !job.tries.restarted => {
                 job.tries.restarted = true;
                 job.tries.free += 1;
             }
@@ -303,9 +305,10 @@ impl Schedule {
                 }
             }
             _ => {
-                if !retry::may_pass(failure, attempt.status) || !retry.has_left(&job, class) {
+                if is_spent || !retry::may_pass(failure, attempt.status) || !retry.has_left(&job, class) {
                     return Verdict::Settled(job);
                 }
+                job.tries.restarted |= is_restart;
                 let failed = job.num_retries.saturating_sub(job.tries.free);
                 let at = now + retry.delay(class, failed, queue.delayed(), self.jitter.f64());
                 if !retry.in_time(&job, at) {

@@ -47,6 +47,8 @@ pub fn job(urlnum: u64, name: &str, now: Instant) -> Job {
         host: host(name),
         name: None,
         destination: None,
+        key: None,
+        checksum: None,
         num_retries: 0,
         tries: Tries::default(),
         accepted: now,

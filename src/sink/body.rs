@@ -6,13 +6,17 @@ use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Claim;
+use super::digest::Digests;
 use super::fault::Fault;
 use super::file::{Name, OutputFile};
 use super::register::Renaming;
 use super::sidecar::Resume;
 use super::stdout::Spool;
 use super::version::Version;
-use crate::job::{ErrorClass, Failure};
+use crate::job::{Checksum, ErrorClass, Failure};
+
+/// Bytes of a continued file that are hashed with every write until all are: faster than any network brings new ones.
+const READ_BACK: u64 = 1 << 20;
 
 /// libcurl's `CURLE_FILESIZE_EXCEEDED`.
 const FILESIZE_EXCEEDED: i32 = 63;
@@ -61,6 +65,11 @@ pub struct Body {
     length: Option<u64>,
     /// Most bytes that may be written.
     limit: Option<u64>,
+    digests: Digests,
+    /// Bytes of the file that were hashed.
+    hashed: u64,
+    /// Its SHA-256, once it is verified and if it was computed.
+    sha256: Option<Checksum>,
     stage: Stage,
 }
 
@@ -90,7 +99,7 @@ enum Stage {
 
 impl Body {
     /// A body of at most `limit` bytes, which continues what its place has of it.
-    pub(super) fn new(mut place: Place, limit: Option<u64>) -> Body {
+    pub(super) fn new(mut place: Place, limit: Option<u64>, digests: Digests) -> Body {
         let found = match &mut place {
             Place::File(file) => file.find_partial(),
             Place::Spool(_) | Place::Nowhere => Ok(None),
@@ -110,6 +119,9 @@ impl Body {
             received: 0,
             length: None,
             limit,
+            digests,
+            hashed: 0,
+            sha256: None,
             stage: Stage::New,
         }
     }
@@ -201,7 +213,7 @@ impl Body {
         };
         written.map_err(|fault| self.failed(fault))?;
         self.received = received;
-        Ok(())
+        self.hash(data)
     }
 
     /// The response has ended.
@@ -217,6 +229,56 @@ impl Body {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Nothing more comes: compares what is there with what was promised. To be called once, before the body is
+    /// published.
+    ///
+    /// # Errors
+    /// Its hash is another one (`checksum`), or what was there before cannot be read (`local`).
+    pub fn verify(&mut self) -> Result<(), Failure> {
+        if self.is_begun() {
+            self.read_back(u64::MAX)?;
+            self.sha256 = self.digests.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Hashes `data`, which was just written behind everything else. Of a continued file, what was there before comes
+    /// first: a piece of it with every write, so that nobody waits for all of it.
+    fn hash(&mut self, data: &[u8]) -> Result<(), Failure> {
+        if self.hashed + data.len() as u64 == self.size() {
+            self.digests.update(data);
+            self.hashed = self.size();
+            return Ok(());
+        }
+        self.read_back(READ_BACK)
+    }
+
+    /// Hashes at most `bytes` of what is in the file and was not hashed yet.
+    fn read_back(&mut self, bytes: u64) -> Result<(), Failure> {
+        let Place::File(file) = &self.place else { return Ok(()) };
+        let end = self.size().min(self.hashed.saturating_add(bytes));
+        if !self.digests.are_wanted() || self.hashed == end {
+            return Ok(());
+        }
+        let mut buffer = vec![0; READ_BACK as usize];
+        while self.hashed < end {
+            let most = usize::try_from(end - self.hashed).unwrap_or(usize::MAX).min(buffer.len());
+            match file.read_at(self.hashed, &mut buffer[..most]).map_err(Fault::into_failure)? {
+                0 => return Err(Failure::local("the partial file became shorter while it was read")),
+                read => {
+                    self.digests.update(&buffer[..read]);
+                    self.hashed += read as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The SHA-256 in hex, where it was computed.
+    pub(super) fn sha256(&self) -> Option<String> {
+        self.sha256.map(|sha256| sha256.to_string())
     }
 
     /// Whether a body was begun; what came for a request that asks for none has no size.

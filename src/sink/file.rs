@@ -197,6 +197,15 @@ impl OutputFile {
         written.map_err(|errno| self.distrusted(errno))
     }
 
+    /// Reads from the open file; 0 at its end.
+    ///
+    /// # Errors
+    /// The file system refuses, or it is not open.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let read = self.opened().map_or(Err(Errno::BADF), |file| sys::read_at(file, buffer, offset));
+        read.map_err(|errno| Fault::system("read", self.name.path(), errno))
+    }
+
     /// Sets the modification time of the open file, in Unix seconds. One that the file system cannot keep is left.
     pub fn set_modified(&self, seconds: i64) {
         if let Some(file) = self.opened() {

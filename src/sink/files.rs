@@ -2,13 +2,16 @@
 //!
 //! Must not know templates' syntax, libcurl or how a file is written.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
 
 use super::body::{Body, Place};
+use super::checksums::Checksums;
 use super::claims::Claimed;
+use super::digest::Digests;
 use super::fault::Fault;
 use super::file::{Name, OutputFile, Published, Replace};
 use super::hash::Digest;
@@ -25,13 +28,24 @@ pub struct Files {
     register: Rc<Register>,
     template: Template,
     name_from: NameFrom,
+    checksums: Checksums,
+    /// Files that the checksums, where there are any, do not name.
+    unlisted: u64,
     request: Option<Rc<str>>,
 }
 
 impl Files {
-    /// Files named by `template`, or as `name_from` says; partial ones made with `request` are continued.
-    pub fn new(register: Register, template: Template, name_from: NameFrom, request: Option<String>) -> Files {
-        Files { register: Rc::new(register), template, name_from, request: request.map(Rc::from) }
+    /// Files named by `template`, or as `name_from` says; those that `checksums` name must hash to what they say, partial
+    /// ones made with `request` are continued.
+    pub fn new(
+        register: Register,
+        template: Template,
+        name_from: NameFrom,
+        checksums: Checksums,
+        request: Option<String>,
+    ) -> Files {
+        let (register, request) = (Rc::new(register), request.map(Rc::from));
+        Files { register, template, name_from, checksums, unlisted: 0, request }
     }
 
     /// The directory.
@@ -39,8 +53,19 @@ impl Files {
         self.register.tree()
     }
 
-    /// Claims a name for `job`: `given`, which is confined already, or what the template says.
-    pub fn claim(&mut self, job: &mut Job, given: Option<String>) -> Claim {
+    /// Files to be fetched that no line of the checksum file names, where there is one.
+    pub fn unlisted(&self) -> u64 {
+        self.unlisted
+    }
+
+    /// Claims a name for `job`: `given`, which is confined already, or what the template says. `settled` is asked about
+    /// that name, which is the same in every run, unlike the one that a collision or an existing file leads to.
+    pub fn claim(
+        &mut self,
+        job: &mut Job,
+        given: Option<String>,
+        settled: impl FnOnce(&mut Job, &str) -> Option<Cow<'static, str>>,
+    ) -> Claim {
         let url = Digest::of(&job.request_url);
         let derived = given.is_none();
         let renamed = self.is_renamed(job);
@@ -63,11 +88,17 @@ impl Files {
             job.destination = Some(path.into());
             return Claim::Skip("duplicate of an earlier line".into());
         }
+        if let Some(why) = settled(job, &wanted) {
+            job.destination = Some(path.into());
+            return Claim::Skip(why);
+        }
         let mut name = Name::new(path.clone());
         // What is to be there is known when the server has answered.
         let claim = if renamed { Claim::Fetch } else { self.register.unless_present(&mut name) };
         if claim == Claim::Fetch {
             self.register.started(job.urlnum, &path);
+            job.checksum = job.checksum.or_else(|| self.checksums.of(&path));
+            self.unlisted += u64::from(job.checksum.is_none() && !self.checksums.is_empty());
         }
         job.destination = Some(name.path().into());
         claim
@@ -84,7 +115,7 @@ impl Files {
     }
 
     /// A body for one attempt at `job`, of at most `limit` bytes.
-    pub fn body(&self, job: &Job, limit: Option<u64>) -> Body {
+    pub fn body(&self, job: &Job, limit: Option<u64>, digests: Digests) -> Body {
         let path = job.destination.as_ref().and_then(|path| path.to_str()).unwrap_or_default();
         let name = Name::new(path.to_owned());
         let replace = match self.register.if_exists() {
@@ -101,7 +132,7 @@ impl Files {
         let origin =
             self.request.as_ref().map(|request| Origin { url: job.request_url.clone(), request: request.clone() });
         let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
-        let mut body = Body::new(Place::File(Box::new(file)), limit);
+        let mut body = Body::new(Place::File(Box::new(file)), limit, digests);
         (body.unless, body.renaming) = (unless, renaming);
         body
     }

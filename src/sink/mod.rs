@@ -6,13 +6,17 @@
 //! know the network, retries or the command line.
 
 mod body;
+mod checksums;
 mod claims;
+mod digest;
 mod fault;
 mod file;
 mod files;
 mod hash;
 mod names;
 mod part;
+#[cfg(test)]
+mod properties;
 mod register;
 mod sidecar;
 mod stdout;
@@ -35,6 +39,7 @@ use crate::job::{ErrorClass, Failure, Job, Outcome, Saved};
 use crate::outlet::Outlet;
 
 pub use body::{Body, Head};
+pub use checksums::Checksums;
 pub use fault::lack;
 pub use sidecar::Resume;
 pub use stdout::Lost;
@@ -43,6 +48,7 @@ pub use version::Version;
 
 use body::Place;
 use claims::{Claims, Keep};
+use digest::Digests;
 use fault::Fault;
 use files::Files;
 use register::Register;
@@ -60,6 +66,10 @@ pub struct Options {
     pub remote_time: bool,
     /// Most bytes written for one body.
     pub max_filesize: Option<u64>,
+    /// What files must hash to.
+    pub checksums: Checksums,
+    /// Whether every body's SHA-256 is computed for its record.
+    pub sha256: bool,
     /// Most names remembered, for a run without end; `None` remembers all that two URLs may share.
     pub names_kept: Option<usize>,
     /// What gives a file without a name of its own its name.
@@ -129,6 +139,7 @@ pub struct Sink {
     landing: Landing,
     remote_time: bool,
     max_filesize: Option<u64>,
+    sha256: bool,
     disk_full: bool,
 }
 
@@ -145,7 +156,8 @@ impl Sink {
     /// # Errors
     /// The directory cannot be made, opened or written: exit 3, before any request.
     pub fn open(options: Options) -> anyhow::Result<Sink> {
-        let Options { target, if_exists, remote_time, max_filesize, names_kept, name_from, continued, sync } = options;
+        let Options { target, if_exists, remote_time, max_filesize, checksums, sha256, names_kept, .. } = options;
+        let Options { name_from, continued, sync, .. } = options;
         let landing = match target {
             Target::Files { dir, template } => {
                 let keep = match names_kept {
@@ -157,25 +169,36 @@ impl Sink {
                 let tree = if sync { tree.durable() } else { tree };
                 let claims = Claims::new(keep).folding(tree.folds_case());
                 let register = Register::new(Rc::new(tree), if_exists, claims);
-                Landing::Files(Files::new(register, template, name_from, continued))
+                Landing::Files(Files::new(register, template, name_from, checksums, continued))
             }
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
             Target::Discard => Landing::Discard,
         };
-        Ok(Sink { landing, remote_time, max_filesize, disk_full: false })
+        Ok(Sink { landing, remote_time, max_filesize, sha256, disk_full: false })
     }
 
     /// Gives `job` its destination, or says why there is nothing to fetch. To be called for every good line, in
-    /// input order and before anything else can settle it, so that names are the same in every run.
-    pub fn claim(&mut self, job: &mut Job) -> Claim {
+    /// input order and before anything else can settle it, so that names are the same in every run. `settled` is asked,
+    /// before anything on disk is looked at, whether the job with the output name that its line or the template wants
+    /// (empty where there is none) was settled in an earlier run.
+    pub fn claim_unless(
+        &mut self,
+        job: &mut Job,
+        settled: impl FnOnce(&mut Job, &str) -> Option<Cow<'static, str>>,
+    ) -> Claim {
         // A bad name is a bad line, whether or not the name is used.
         let given = match job.name.as_deref().map(names::confined).transpose() {
             Ok(given) => given,
-            Err(message) => return Claim::Refuse(Failure::input(message)),
+            Err(message) => {
+                let name = job.name.clone().unwrap_or_default();
+                return settled(job, &name).map_or_else(|| Claim::Refuse(Failure::input(message)), Claim::Skip);
+            }
         };
         match &mut self.landing {
-            Landing::Files(files) => files.claim(job, given),
-            Landing::Stdout(_) | Landing::Discard => Claim::Fetch,
+            Landing::Files(files) => files.claim(job, given, settled),
+            Landing::Stdout(_) | Landing::Discard => {
+                settled(job, given.as_deref().unwrap_or_default()).map_or(Claim::Fetch, Claim::Skip)
+            }
         }
     }
 
@@ -190,17 +213,17 @@ impl Sink {
     /// Takes the bytes of one attempt at `job`, whose name is claimed. Opens what an earlier one has left and can be
     /// continued, and nothing else yet.
     pub fn body(&mut self, job: &Job) -> Body {
-        let limit = self.max_filesize;
+        let (limit, digests) = (self.max_filesize, Digests::new(job.checksum, self.sha256));
         match &mut self.landing {
             Landing::Files(files) => {
-                let mut body = files.body(job, limit);
+                let mut body = files.body(job, limit, digests);
                 if self.disk_full && files.tree().is_full() {
                     body.refusal.get_or_insert(Failure::local("no space is left on the disk").no_space());
                 }
                 body
             }
-            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit),
-            Landing::Discard => Body::new(Place::Nowhere, limit),
+            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit, digests),
+            Landing::Discard => Body::new(Place::Nowhere, limit, digests),
         }
     }
 
@@ -233,7 +256,10 @@ impl Sink {
             _ => None,
         };
         let saved = match outcome == Outcome::Ok && begun {
-            true => Saved { filename, size: Some(body.size()), resume_from: body.resumed_from(), ..Saved::default() },
+            true => {
+                let (size, sha256, resume_from) = (Some(body.size()), body.sha256(), body.resumed_from());
+                Saved { filename, size, sha256, resume_from }
+            }
             false => Saved { filename, ..Saved::default() },
         };
         Poll::Ready((outcome, saved))
@@ -266,6 +292,12 @@ impl Sink {
     /// Whether a body did not fit on the disk in this run: exit 3, though what fits goes on.
     pub fn disk_full(&self) -> bool {
         self.disk_full
+    }
+
+    /// Files to be fetched so far that no line of the checksum file names, where there is one.
+    pub fn unlisted(&self) -> u64 {
+        let Landing::Files(files) = &self.landing else { return 0 };
+        files.unlisted()
     }
 
     fn end(&mut self, body: &mut Body, failure: Option<&Failure>) {

@@ -1,8 +1,9 @@
-//! A job for this room's tests.
+//! A job for this room's tests, and claims in a run without a journal.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::{Claim, Sink};
 use crate::job::{Host, Job, Origin, Tries};
 
 /// The job of line 7 of `list.txt` with `url`.
@@ -20,8 +21,17 @@ pub fn job(url: &str) -> Job {
         host: Host { tls: false, name: Arc::from(name), port: port.parse().unwrap_or(80) },
         name: None,
         destination: None,
+        key: None,
+        checksum: None,
         num_retries: 0,
         accepted: Instant::now(),
         tries: Tries::default(),
+    }
+}
+
+impl Sink {
+    /// [`Sink::claim_unless`] in a run that nothing went before.
+    pub fn claim(&mut self, job: &mut Job) -> Claim {
+        self.claim_unless(job, |_, _| None)
     }
 }

@@ -17,9 +17,18 @@ const SMALL: Head = Head { length: Some(4), ..UNKNOWN };
 
 fn options(dir: &Path, if_exists: IfExists) -> Options {
     let target = Target::Files { dir: dir.to_owned(), template: Template::parse("{name}").expect("a template") };
-    let (name_from, continued) = (NameFrom::Url, Some(String::new()));
-    let (remote_time, max_filesize, names_kept, sync) = (true, None, None, false);
-    Options { target, if_exists, remote_time, max_filesize, names_kept, name_from, continued, sync }
+    Options {
+        target,
+        if_exists,
+        remote_time: true,
+        max_filesize: None,
+        checksums: Checksums::default(),
+        sha256: false,
+        names_kept: None,
+        name_from: NameFrom::Url,
+        continued: Some(String::new()),
+        sync: false,
+    }
 }
 
 fn sink(dir: &Path, if_exists: IfExists) -> anyhow::Result<Sink> {

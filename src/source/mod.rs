@@ -11,6 +11,8 @@ mod fifo;
 mod input;
 mod lines;
 mod parse;
+#[cfg(test)]
+mod properties;
 mod shown;
 
 use std::collections::VecDeque;
@@ -363,6 +365,8 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
             host: request.address.host,
             name: request.name,
             destination: None,
+            key: None,
+            checksum: None,
             num_retries: 0,
             accepted: now,
             tries: Tries::default(),
@@ -378,6 +382,8 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
                 host: Host { tls: false, name: Arc::from(""), port: 0 },
                 name: None,
                 destination: None,
+                key: None,
+                checksum: None,
                 num_retries: 0,
                 accepted: now,
                 tries: Tries::default(),

@@ -116,7 +116,7 @@ impl Finished {
             let found = after.get(name).unwrap_or_else(|| panic!("{name} is ok, but not there: {record}\n{self}"));
             assert_eq!(record["size"], found.len(), "size of {name}: {record}\n{self}");
         }
-        let made_for_options = ["--results", "--failed", "--fifo"];
+        let made_for_options = ["--results", "--failed", "--fifo", "--journal"];
         let named: Vec<String> =
             made_for_options.iter().filter_map(|name| self.option(&[name])).map(|name| self.relative(name)).collect();
         for (name, content) in &after {

@@ -1,0 +1,320 @@
+//! The journal's file: opened, locked, replayed, appended to, and written anew when most of it is out of date.
+//!
+//! Whatever a kill or a power failure left of its end is no reason to refuse it: what follows the last whole line is cut
+//! off before anything is appended. A file that does not begin as a journal does is somebody else's, and never touched.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::line::{self, ANY_HEADER, HEADER, LONGEST};
+use super::table::{Filling, Table};
+
+/// Bytes read at a time.
+const PIECE: usize = 1 << 20;
+
+/// A shorter file is never written anew.
+const WORTHWHILE: u64 = 4096;
+
+/// How often the file is opened again because another process has just written it anew.
+const OPEN_TRIES: u32 = 8;
+
+/// Why the file cannot be a journal.
+#[derive(Debug)]
+pub enum Trouble {
+    /// It is not one, or cannot be opened: the command line is wrong.
+    NotOne(anyhow::Error),
+    /// Another process has it, or the disk has no room: this machine stops the run.
+    Local(anyhow::Error),
+}
+
+/// What a replay found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Replayed {
+    /// Lines that were understood.
+    pub lines: u64,
+    /// Whole lines that nobody has written so.
+    pub damaged: u64,
+    /// Bytes up to the end of the last whole line.
+    pub whole: u64,
+}
+
+impl Replayed {
+    /// Whether writing it anew would more than halve the file.
+    pub fn is_mostly_stale(&self, settled: &Table) -> bool {
+        self.whole > WORTHWHILE && self.lines + self.damaged > 2 * settled.len() as u64
+    }
+}
+
+/// The open file, locked for this process.
+#[derive(Debug)]
+pub struct Locked {
+    path: PathBuf,
+    file: File,
+    identity: (u64, u64),
+    /// Bytes of whole lines in it.
+    length: u64,
+}
+
+impl Locked {
+    /// Opens or makes the file and locks it.
+    pub fn open(path: &Path) -> Result<Locked, Trouble> {
+        let name = path.display();
+        for _ in 0..OPEN_TRIES {
+            let file = options().create(true).open(path).map_err(|error| cannot(error, path))?;
+            let found = file.metadata().map_err(|error| cannot(error, path))?;
+            if !found.is_file() {
+                return Err(Trouble::NotOne(anyhow!("journal {name} is no regular file")));
+            }
+            lock(&file, path)?;
+            // Who held the lock until now may have put another file in its place.
+            let identity = (found.dev(), found.ino());
+            if path.symlink_metadata().is_ok_and(|now| (now.dev(), now.ino()) == identity) {
+                return Ok(Locked { path: path.to_owned(), file, identity, length: 0 });
+            }
+        }
+        Err(Trouble::Local(anyhow!("another process is using journal {name}")))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Device and inode.
+    pub fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// Reads everything into `settled`, cuts off what follows the last whole line, and begins a file that is empty.
+    pub fn replay(&mut self, settled: &mut Table) -> Result<Replayed, Trouble> {
+        let length = self.file.metadata().map_err(|error| cannot(error, &self.path))?.len();
+        // As if every line were the shortest; what is out of date takes no room for long.
+        let count = usize::try_from(length / 36).unwrap_or_default();
+        let read = read(&mut self.file, &mut settled.fill(count)).map_err(|error| match error {
+            Unreadable::Io(error) => cannot(error, &self.path),
+            Unreadable::Garbage => {
+                Trouble::NotOne(anyhow!("{} is no journal; it is left as it is", self.path.display()))
+            }
+            Unreadable::Version(version) => Trouble::NotOne(anyhow!(
+                "journal {} has format {version}, which this version does not know",
+                self.path.display()
+            )),
+        })?;
+        settled.shrink();
+        self.length = read.whole;
+        if read.whole < length {
+            self.cut().map_err(|error| cannot(error, &self.path))?;
+        }
+        if read.whole == 0 {
+            // Once, so that a power failure leaves no file of NULs, which would be refused.
+            self.append(HEADER).and_then(|()| self.file.sync_data()).map_err(|error| cannot(error, &self.path))?;
+        }
+        Ok(read)
+    }
+
+    /// Appends whole lines. What a full disk took of them is cut off again.
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.file.write_all(lines).inspect_err(|_| {
+            // If this fails too, the next run cuts it off.
+            let _ = self.cut();
+        })?;
+        self.length += lines.len() as u64;
+        Ok(())
+    }
+
+    fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.length)
+    }
+
+    /// Puts a file with `settled` alone in its place, which is locked before it is there.
+    ///
+    /// # Errors
+    /// What the file system says; the old file is still there, and still the journal.
+    pub fn rewrite(&mut self, settled: &Table) -> anyhow::Result<()> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        remove_leftover(&new)?;
+        let file = options().create_new(true).open(&new).with_context(|| format!("create {}", new.display()))?;
+        let written = write(&file, settled).and_then(|length| {
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            let identity = file.metadata().map(|now| (now.dev(), now.ino()))?;
+            std::fs::rename(&new, &self.path)?;
+            Ok((length, identity))
+        });
+        match written {
+            Ok((length, identity)) => {
+                *self = Locked { path: std::mem::take(&mut self.path), file, identity, length };
+                Ok(())
+            }
+            Err(error) => {
+                let _ = std::fs::remove_file(&new);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// How the file is opened: for its owner alone, not through a link, and without waiting for what is no file.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    options.read(true).append(true).mode(0o600).custom_flags(flags.bits().cast_signed());
+    options
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), Trouble> {
+    match retry_on_intr(|| flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive)) {
+        // A file system without locks is used without them.
+        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(Trouble::Local(anyhow!("another fetchmany is using journal {}", path.display()))),
+        Err(errno) => Err(cannot(errno.into(), path)),
+    }
+}
+
+/// A file that a killed rewrite left; anything else of that name stays, and there is no rewrite.
+fn remove_leftover(new: &Path) -> anyhow::Result<()> {
+    let mut begin = [0; ANY_HEADER.len()];
+    match OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(new)
+    {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => {
+            let mut file = opened?;
+            if !file.metadata()?.is_file() {
+                return Err(anyhow!("{} is in the way", new.display()));
+            }
+            if file.metadata()?.len() > 0 {
+                file.read_exact(&mut begin)?;
+            } else {
+                begin.copy_from_slice(ANY_HEADER);
+            }
+        }
+    }
+    if begin != *ANY_HEADER {
+        return Err(anyhow!("{} is in the way", new.display()));
+    }
+    Ok(std::fs::remove_file(new)?)
+}
+
+/// Writes a whole journal and waits until it is on the disk; returns its length.
+fn write(mut file: &File, settled: &Table) -> io::Result<u64> {
+    let mut length = 0;
+    let mut lines = HEADER.to_vec();
+    for (key, state) in settled.iter() {
+        line::push(&mut lines, Some(state), key);
+        if lines.len() >= PIECE {
+            file.write_all(&lines)?;
+            length += lines.len() as u64;
+            lines.clear();
+        }
+    }
+    file.write_all(&lines)?;
+    file.sync_data()?;
+    Ok(length + lines.len() as u64)
+}
+
+/// Why what was read is no journal.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// The kernel says so.
+    Io(io::Error),
+    /// It does not begin as one.
+    Garbage,
+    /// Of another format, whose number this is.
+    Version(String),
+}
+
+/// Replays what `from` holds.
+pub fn read(from: &mut impl Read, settled: &mut Filling<'_>) -> Result<Replayed, Unreadable> {
+    let mut replayed = Replayed::default();
+    let mut buffer = vec![0; PIECE];
+    // Bytes at the front of the buffer that are no whole line yet, and whether that line is too long to be one.
+    let (mut kept, mut hopeless) = (0, false);
+    let mut offset = 0;
+    loop {
+        let count = match from.read(&mut buffer[kept..]) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Unreadable::Io(error)),
+        };
+        let end = kept + count;
+        let mut start = 0;
+        if replayed.whole == 0 {
+            match header(&buffer[..end], count == 0)? {
+                Some(length) => start = length,
+                None if count == 0 => return Ok(replayed),
+                None => {
+                    kept = end;
+                    continue;
+                }
+            }
+            replayed.whole = start as u64;
+        }
+        while let Some(length) = buffer[start..end].iter().position(|byte| *byte == b'\n') {
+            let line = &buffer[start..start + length];
+            let is_tail = std::mem::take(&mut hopeless);
+            match line::parse(line).filter(|_| !is_tail) {
+                Some((Some(state), key)) => settled.insert(key, state),
+                Some((None, key)) => settled.remove(key),
+                None => replayed.damaged += 1,
+            }
+            replayed.lines += 1;
+            start += length + 1;
+            replayed.whole = offset + start as u64;
+        }
+        if count == 0 {
+            replayed.lines -= replayed.damaged;
+            return Ok(replayed);
+        }
+        if end - start > LONGEST {
+            // Only whether it ends is of interest.
+            hopeless = true;
+            offset += (end - start) as u64;
+            kept = 0;
+        } else {
+            buffer.copy_within(start..end, 0);
+            kept = end - start;
+        }
+        offset += start as u64;
+    }
+}
+
+/// The length of the first line; `None` when it is not whole, which at the end is as good as an empty file.
+fn header(begin: &[u8], at_end: bool) -> Result<Option<usize>, Unreadable> {
+    if begin.starts_with(HEADER) {
+        return Ok(Some(HEADER.len()));
+    }
+    if HEADER.starts_with(begin) {
+        return Ok(None);
+    }
+    match begin.strip_prefix(ANY_HEADER) {
+        Some(version) if version.contains(&b'\n') || version.len() > LONGEST || at_end => {
+            let version = version.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            Err(Unreadable::Version(String::from_utf8_lossy(&version[..version.len().min(16)]).into_owned()))
+        }
+        Some(_) => Ok(None),
+        None => Err(Unreadable::Garbage),
+    }
+}
+
+/// An error that the kernel gave: room can be made, anything else is for who wrote the command line.
+fn cannot(error: io::Error, path: &Path) -> Trouble {
+    use io::ErrorKind as Kind;
+    let local = matches!(error.kind(), Kind::StorageFull | Kind::QuotaExceeded | Kind::ReadOnlyFilesystem)
+        || matches!(Errno::from_io_error(&error), Some(Errno::IO | Errno::MFILE | Errno::NFILE | Errno::NOMEM));
+    let link = Errno::from_io_error(&error) == Some(Errno::LOOP);
+    let error = anyhow::Error::new(error);
+    let error = if link { error.context("it is a symbolic link, or behind a circle of them") } else { error };
+    let error = error.context(format!("open journal {}", path.display()));
+    if local { Trouble::Local(error) } else { Trouble::NotOne(error) }
+}

@@ -1,0 +1,183 @@
+//! The settled jobs in memory: 16 bytes each, plus the slack of a hash table, because there may be ten million.
+//!
+//! A key leaves one bit free, and that bit is the state.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use super::line::{Key, State};
+
+/// Entries that are read before they are put in their places: in the order of these, so that each page of a big table is
+/// fetched into the cache once for many of them. One after the other they take four times as long.
+const BATCH: usize = 1 << 20;
+
+/// Keys and how their jobs ended.
+#[derive(Debug, Default)]
+pub struct Table {
+    entries: HashSet<Entry, BuildHasherDefault<Identity>>,
+}
+
+/// A key with the state in its lowest bit, found by the key alone.
+#[derive(Debug, Clone, Copy)]
+struct Entry(u128);
+
+impl Entry {
+    fn new(key: Key, state: State) -> Entry {
+        Entry(key.bits() | u128::from(state == State::Failed))
+    }
+
+    fn state(self) -> State {
+        if self.0 & 1 == 0 { State::Ok } else { State::Failed }
+    }
+
+    fn key(self) -> Key {
+        Key::from(self.0.to_be_bytes())
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.0 >> 1 == other.0 >> 1
+    }
+}
+
+impl Eq for Entry {}
+
+impl Entry {
+    /// Any 64 of its bits are as good as a hash of them.
+    fn bits(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.bits());
+    }
+}
+
+/// Takes entries one after the other and puts them into a table many at a time.
+pub struct Filling<'a> {
+    table: &'a mut Table,
+    batch: Vec<Entry>,
+}
+
+impl Filling<'_> {
+    /// As [`Table::insert`].
+    pub fn insert(&mut self, key: Key, state: State) {
+        self.batch.push(Entry::new(key, state));
+        if self.batch.len() == BATCH {
+            self.put();
+        }
+    }
+
+    /// As [`Table::remove`].
+    pub fn remove(&mut self, key: Key) {
+        self.put();
+        self.table.remove(key);
+    }
+
+    fn put(&mut self) {
+        // Where the places are is the standard library's affair: if this is wrong one day, it is only slower.
+        let places = (self.table.entries.capacity() as u64 * 8 / 7).next_power_of_two();
+        // Stable: the last state of a key counts.
+        self.batch.sort_by_key(|entry| entry.bits() & (places - 1));
+        for entry in self.batch.drain(..) {
+            self.table.entries.replace(entry);
+        }
+    }
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        self.put();
+    }
+}
+
+impl Table {
+    /// Makes room for `count` more, which then come one after the other.
+    pub fn fill(&mut self, count: usize) -> Filling<'_> {
+        self.entries.reserve(count);
+        Filling { table: self, batch: Vec::with_capacity(count.min(BATCH)) }
+    }
+
+    /// Gives back room that is of no use.
+    pub fn shrink(&mut self) {
+        if self.entries.capacity() / 4 > self.entries.len() {
+            self.entries.shrink_to_fit();
+        }
+    }
+
+    /// How the job ended last.
+    pub fn get(&self, key: Key) -> Option<State> {
+        self.entries.get(&Entry::new(key, State::Ok)).map(|entry| entry.state())
+    }
+
+    /// The job ended.
+    pub fn insert(&mut self, key: Key, state: State) {
+        self.entries.replace(Entry::new(key, state));
+    }
+
+    /// The job is not settled any more.
+    pub fn remove(&mut self, key: Key) {
+        self.entries.remove(&Entry::new(key, State::Ok));
+    }
+
+    /// Settled jobs.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, State)> + '_ {
+        self.entries.iter().map(|entry| (entry.key(), entry.state()))
+    }
+}
+
+/// The keys are parts of a SHA-256 already.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_state_of_a_key_counts() {
+        let (a, b) = (Key::of_line(b"a"), Key::of_line(b"b"));
+        let mut table = Table::default();
+        assert_eq!(table.get(a), None);
+        table.insert(a, State::Failed);
+        table.insert(b, State::Ok);
+        assert_eq!((table.get(a), table.get(b)), (Some(State::Failed), Some(State::Ok)));
+        table.insert(a, State::Ok);
+        assert_eq!((table.get(a), table.len()), (Some(State::Ok), 2));
+        table.remove(a);
+        assert_eq!((table.get(a), table.iter().collect::<Vec<_>>()), (None, vec![(b, State::Ok)]));
+    }
+
+    #[test]
+    fn a_settled_job_takes_sixteen_bytes_and_a_table_s_slack() {
+        assert_eq!(size_of::<Entry>(), 16);
+        let mut table = Table::default();
+        for number in 0..100_000u32 {
+            table.insert(Key::of_line(&number.to_le_bytes()), State::Ok);
+        }
+        assert_eq!(table.len(), 100_000);
+        assert!(table.entries.capacity() <= 2 * 8 * 100_000 / 7, "{}", table.entries.capacity());
+    }
+}

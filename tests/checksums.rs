@@ -1,0 +1,156 @@
+//! Checksums: what was promised is what is published, or nothing is.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::harness::{Fetch, Place, Reply, Seen, Server};
+
+/// Of `good`.
+const SHA256: &str = "770e607624d689265ca6c44884d0807d9b054d23c473c106c72be9de08b7376c";
+const SHA1: &str = "fc19318dd13128ce14344d066510a982269c241b";
+
+fn good() -> Server {
+    Server::http(|_: &Seen| Reply::ok("good"))
+}
+
+/// A run in `place` that verifies against the file `sums`.
+fn verified(place: &Place, sums: impl AsRef<[u8]>) -> Fetch {
+    place.write("sums", sums);
+    place.fetch().args(["--json", "-d", "out", "--checksum-file", "sums", "--retry-delay", "0"])
+}
+
+#[test]
+fn a_body_with_the_promised_checksum_is_published() {
+    let server = good();
+    let place = Place::new();
+    let sums = format!("{SHA256}  ./a\n{SHA1} *dir/b\nSHA256 (c) = {SHA256}\n");
+    let lines = ["/a", "/b\tdir/b", "/c", "/d"].map(|line| server.url(line));
+    let run = verified(&place, sums).urls(&lines).run();
+    run.assert_exit(0).check_invariants(4);
+    let sha256 = |value: &Value| value["sha256"].as_str().map(str::to_owned);
+    let told: Vec<_> = run.records().iter().map(sha256).collect();
+    let computed = Some(SHA256.to_owned());
+    assert_eq!(told, [computed.clone(), None, computed, None], "{run}");
+    run.assert_stderr_has("1 files are not in the checksum file: not verified");
+    assert_eq!(place.names("out"), ["a", "c", "d", "dir/b"]);
+}
+
+#[test]
+fn what_an_earlier_attempt_has_left_of_a_continued_file_is_hashed_too() {
+    const LENGTH: usize = 6_000_000;
+    let body: Vec<u8> = (0..LENGTH).map(|at| (at / 251) as u8).collect();
+    let digits: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+    // Of what is left, less comes than there is to be read back, and then more.
+    for left in [LENGTH - 1000, 5_000_000, 1_000_000, 1] {
+        let served = body.clone();
+        let server = Server::http(move |seen: &Seen| {
+            let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+            let reply = match range.and_then(|from| from.parse::<usize>().ok()) {
+                None => Reply::ok(&served[..left]).then_break().body(&served[left..]),
+                Some(from) => Reply::status(206)
+                    .header("content-range", format!("bytes {from}-{}/{LENGTH}", LENGTH - 1))
+                    .body(&served[from..]),
+            };
+            reply.header("etag", "\"v1\"")
+        });
+        let place = Place::new();
+        let run = verified(&place, format!("{digits}  a\n")).arg(server.url("/a")).run();
+        run.assert_exit(0).check_invariants(1);
+        assert!(place.read("out/a") == body, "{run}");
+        // What had come when the connection broke may not all have been read.
+        assert!(run.record()["resume_from"].as_u64().is_some_and(|from| from > 0 && from <= left as u64), "{run}");
+        assert_eq!(run.record()["sha256"], digits, "{run}");
+    }
+}
+
+#[test]
+fn another_body_is_fetched_once_more_and_never_published() {
+    let server = || {
+        Server::http(|seen: &Seen| match seen.path.as_str() {
+            "/once" if seen.earlier > 0 => Reply::ok("good"),
+            "/long" => Reply::ok(vec![b'x'; 3_000_000]).chunked(),
+            _ => Reply::ok("evil"),
+        })
+    };
+    for digits in [SHA256, SHA1, "755f85c2723bb39381c7379a604160d8"] {
+        let (server, place) = (server(), Place::new());
+        place.write("out/there", "before");
+        let names = ["bad", "once", "long", "there"];
+        let sums: String = names.iter().map(|name| format!("{digits}  {name}\n")).collect();
+        let urls = names.map(|name| server.url(&format!("/{name}")));
+        let run = verified(&place, sums).args(["--if-exists", "overwrite"]).urls(&urls).run();
+        run.assert_exit(1).check_invariants(4);
+        assert_eq!(run.results(), ["failed", "ok", "failed", "failed"], "{run}");
+        let records = run.records();
+        for record in records.iter().filter(|record| record["result"] == "failed") {
+            assert_eq!(record["error_class"], "checksum", "{run}");
+            assert_eq!((&record["num_retries"], &record["sha256"]), (&1.into(), &Value::Null), "{run}");
+            let why = record["errormsg"].as_str().unwrap_or_default();
+            assert!(why.starts_with("the ") && why.ends_with(&format!(", not {digits}")), "{why}");
+        }
+        assert_eq!(records[1]["num_retries"], 1);
+        assert_eq!(server.count("/bad"), 2);
+        assert_eq!(place.names("out"), ["once", "there"], "not even a partial file is kept");
+        assert_eq!(place.read_text("out/there"), "before");
+    }
+    let (server, place) = (server(), Place::new());
+    verified(&place, format!("{SHA256}  bad")).args(["--retry", "0"]).urls(&[server.url("/bad")]).run().assert_exit(1);
+    assert_eq!(server.count("/bad"), 1);
+}
+
+#[test]
+fn every_result_has_its_sha256_when_asked_for() {
+    let server = Server::http(|seen: &Seen| match seen.path.as_str() {
+        "/empty" => Reply::ok(""),
+        "/coded" => Reply::status(200).gzip(b"good"),
+        _ => Reply::ok("good"),
+    });
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let urls = ["/a", "/empty", "/coded"].map(|path| server.url(path));
+    for (args, told) in [
+        (&["-d", "out"][..], [Some(SHA256), Some(EMPTY), Some(SHA256)]),
+        (&["--discard"], [Some(SHA256), Some(EMPTY), Some(SHA256)]),
+        (&["-I"], [None, None, None]),
+    ] {
+        let run = Fetch::new().args(["--json", "--sha256", "--compressed"]).args(args).urls(&urls).run();
+        run.assert_exit(0);
+        let found: Vec<Value> = run.records().iter().map(|record| record["sha256"].clone()).collect();
+        assert_eq!(found, told.map(|told| told.map_or(Value::Null, Value::from)), "{args:?}\n{run}");
+    }
+    let run = Fetch::new().args(["--results", "r", "--sha256", "-o", "-"]).urls(&urls[..1]).run();
+    run.assert_exit(0);
+    assert!(run.place().read_text("r").contains(SHA256));
+}
+
+#[test]
+fn a_checksum_file_that_is_missing_or_garbled_is_refused_before_anything_is_fetched() {
+    let server = good();
+    for (sums, message) in [
+        (format!("{SHA256}  a\nwhatever\n"), "sums:2: no line of a checksum file"),
+        (format!("{SHA256}  a\n{SHA1}  a\n"), "sums:2: another checksum of \"a\" came before"),
+        ("# nothing\n".to_owned(), "the checksum file sums names no file"),
+        (format!("{SHA256}{SHA256}  a\n"), "sums:1: 128 hex digits: only SHA-256, SHA-1 and MD5 are known"),
+    ] {
+        verified(&Place::new(), sums).urls(&[server.url("/a")]).run().assert_exit(2).assert_stderr_has(message);
+    }
+    for (args, message) in [
+        (&["--checksum-file", "missing"][..], "read the checksum file missing: No such file or directory"),
+        (&["--checksum-file", "sums", "-o", "-"], "--checksum-file"),
+        (&["--checksum-file", "sums", "--discard"], "--checksum-file"),
+    ] {
+        let fetch = Fetch::new().args(args).urls(&[server.url("/a")]);
+        fetch.place().write("sums", format!("{SHA256}  a\n"));
+        fetch.run().assert_exit(2).assert_stderr_has(message);
+    }
+    assert!(server.paths().is_empty());
+}
+
+#[test]
+fn a_journal_does_not_settle_what_was_damaged() {
+    let server = Server::http(|seen: &Seen| Reply::ok(if seen.earlier < 2 { "evil" } else { "good" }));
+    let place = Place::new();
+    let fetch = || verified(&place, format!("{SHA256}  a\n")).args(["--journal", "j"]).urls(&[server.url("/a")]).run();
+    fetch().assert_exit(1).assert_failed("checksum");
+    assert_eq!(fetch().assert_exit(0).results(), ["ok"]);
+    assert_eq!(fetch().assert_exit(0).results(), ["skipped"]);
+}
