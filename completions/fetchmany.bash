@@ -23,7 +23,7 @@ _fetchmany() {
 
     case "${cmd}" in
         fetchmany)
-            opts="-d -o -J -j -m -H -A -u -x -k -4 -6 -I -q -v -V -h --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --user --proxy --insecure --cacert --resolve --http1.1 --http2 --compressed --max-redirs --ipv4 --ipv6 --head --json --results --failed --sha256 --quiet --verbose --progress --color --version --generate --help"
+            opts="-d -o -J -j -m -Y -y -H -A -e -X -I -u -n -b -c -x -k -E -4 -6 -q -v -V -h --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --speed-limit --speed-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --referer --request --head --user --basic --digest --anyauth --aws-sigv4 --oauth2-bearer --netrc --netrc-file --cookie --cookie-jar --proxy --noproxy --insecure --cacert --cert --key --pass --pinnedpubkey --resolve --connect-to --unix-socket --interface --ipv4 --ipv6 --happy-eyeballs-timeout-ms --doh-url --http1.1 --http2 --http2-prior-knowledge --compressed --max-redirs --no-location --proto --proto-redir --json --results --failed --sha256 --quiet --verbose --progress --color --version --generate --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -117,6 +117,22 @@ _fetchmany() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --speed-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -Y)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -y)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-failures)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -145,11 +161,55 @@ _fetchmany() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --referer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -X)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 -u)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --aws-sigv4)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oauth2-bearer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --netrc-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cookie)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cookie-jar)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -161,7 +221,31 @@ _fetchmany() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --noproxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cacert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -E)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pass)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pinnedpubkey)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -169,7 +253,35 @@ _fetchmany() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --connect-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unix-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --happy-eyeballs-timeout-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --doh-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-redirs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proto)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proto-redir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

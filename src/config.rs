@@ -1,15 +1,17 @@
 //! What was typed becomes what is meant: defaults, conflicts, and the options of each room.
 
+mod netrc;
+mod request;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::cli::{self, Args};
-use crate::engine::{self, Coding, Deadlines, Family, Fault, Http, Limits, Method, Request, Verify};
-use crate::job::Credentials;
+use crate::engine::{self, Deadlines, Fault, SlowLimit};
 use crate::journal;
 use crate::limits;
 use crate::report;
@@ -28,6 +30,8 @@ const DEFAULT_PER_HOST: usize = 8;
 const MOST_AUTO_JOBS: usize = 10_000;
 /// `--connect-timeout 0`, as in curl.
 const CURLS_CONNECT_TIMEOUT: Duration = Duration::from_secs(300);
+/// `--speed-time` without its value, as in curl.
+const CURLS_SPEED_TIME: Duration = Duration::from_secs(30);
 /// How far a list is read ahead at most: behind 10,000 lines of one slow host the next host is still seen.
 const LIST_WINDOW: schedule::Window = schedule::Window { jobs: 16_384, bytes: 16 << 20, ahead: schedule::Ahead::Hosts };
 /// A daemon's: what it has taken from the pipe is lost when it is killed.
@@ -47,6 +51,8 @@ pub struct Config {
     pub journal: journal::Options,
     /// What is told.
     pub report: report::Options,
+    /// Where cookies are written at the end.
+    pub cookie_jar: Option<PathBuf>,
     /// List or daemon.
     pub kind: Kind,
 }
@@ -62,8 +68,9 @@ pub enum Kind {
 
 impl Config {
     /// The meaning of `args` in this environment. An error names the option or the file.
-    pub fn new(args: Args) -> anyhow::Result<Config> {
+    pub fn new(mut args: Args) -> anyhow::Result<Config> {
         let kind = if args.fifo.is_some() { Kind::Daemon } else { Kind::List };
+        let request = request::request(&mut args)?;
         let target = target(&args)?;
         let stream =
             if matches!(target, sink::Target::Stdout) { report::Stream::Stderr } else { report::Stream::Stdout };
@@ -87,9 +94,10 @@ impl Config {
                 sha256: args.sha256,
                 names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
                 name_from: if args.remote_header_name { sink::NameFrom::Header } else { sink::NameFrom::Url },
-                continued: continued(&args),
+                continued: request::continued(&request, args.no_resume),
                 sync: args.sync,
             },
+            cookie_jar: args.request.cookie_jar.clone(),
             schedule: schedule(&args),
             journal: journal::Options { path: args.journal.clone(), retry_failed: args.retry_failed },
             report: report::Options {
@@ -116,10 +124,11 @@ impl Config {
                 deadlines: Deadlines {
                     stall: unless_zero(args.stall_timeout).unwrap_or(Duration::MAX),
                     total: args.max_time.and_then(unless_zero),
+                    slow: slow(&args),
                 },
                 jobs: transfers(&args),
                 fault: fault(),
-                request: request(args)?,
+                request,
             },
             kind,
         })
@@ -192,6 +201,12 @@ fn transfers(args: &Args) -> usize {
     }
 }
 
+/// As in curl, each of the two has a default when the other is given.
+fn slow(args: &Args) -> Option<SlowLimit> {
+    (args.speed_limit.is_some() || args.speed_time.is_some())
+        .then(|| SlowLimit { speed: args.speed_limit.unwrap_or(1), time: args.speed_time.unwrap_or(CURLS_SPEED_TIME) })
+}
+
 fn schedule(args: &Args) -> schedule::Options {
     let most = transfers(args);
     // Who names a number means it, for one host too; by default no host is asked for more than a browser would.
@@ -226,7 +241,7 @@ fn schedule(args: &Args) -> schedule::Options {
 }
 
 fn target(args: &Args) -> anyhow::Result<sink::Target> {
-    if args.discard || args.head {
+    if args.discard || args.request.head {
         return Ok(sink::Target::Discard);
     }
     let template = match &args.output {
@@ -245,101 +260,12 @@ fn target(args: &Args) -> anyhow::Result<sink::Target> {
     Ok(sink::Target::Files { dir, template })
 }
 
-/// The options that change what a server sends for a URL, in one line; `None` when bodies are not to be continued.
-fn continued(args: &Args) -> Option<String> {
-    let mut said = Vec::new();
-    for header in &args.headers {
-        let (name, value) = header.split_once([':', ';']).unwrap_or((header, ""));
-        let name = name.trim().to_ascii_lowercase();
-        // The user's own range or condition: what comes is not the whole file.
-        if name == "range" || name.starts_with("if-") {
-            return None;
-        }
-        if name.starts_with("accept") || name == "prefer" || name == "te" {
-            said.push(format!("{name}: {}", value.trim()));
-        }
-    }
-    if args.compressed {
-        said.push("compressed".to_owned());
-    }
-    said.sort();
-    (!args.no_resume).then(|| said.join("\n"))
-}
-
 fn checksums(args: &Args, target: &sink::Target) -> anyhow::Result<sink::Checksums> {
     match (&args.checksum_file, target) {
         (None, _) => Ok(sink::Checksums::default()),
         (Some(path), sink::Target::Files { .. }) => sink::Checksums::read(path),
         (Some(_), _) => bail!("--checksum-file verifies files: it does not go with -o -"),
     }
-}
-
-fn request(mut args: Args) -> anyhow::Result<Request> {
-    // As OpenSSL and curl have it; named here, it is missed before the first request.
-    args.cacert = args.cacert.or_else(|| std::env::var_os("SSL_CERT_FILE").map(PathBuf::from));
-    for header in &args.headers {
-        check_text("--header", header)?;
-        if !header.contains([':', ';']) {
-            bail!("--header {header:?}: a header has the form \"Name: value\"");
-        }
-    }
-    for (option, value) in [("--user-agent", &args.user_agent), ("--proxy", &args.proxy), ("--user", &args.user)] {
-        if let Some(value) = value {
-            check_text(option, value)?;
-        }
-    }
-    if let Some(cacert) = &args.cacert {
-        check_authorities(cacert).with_context(|| format!("read the authorities {}", cacert.display()))?;
-    }
-    Ok(Request {
-        headers: args.headers,
-        user_agent: args.user_agent.unwrap_or_else(|| concat!("fetchmany/", env!("CARGO_PKG_VERSION")).to_owned()),
-        credentials: args.user.map(|user| {
-            let (user, password) = user.split_once(':').unwrap_or((&user, ""));
-            Credentials { user: user.to_owned(), password: password.to_owned() }
-        }),
-        proxy: args.proxy,
-        verify: if args.insecure { Verify::Nothing } else { Verify::Full },
-        cacert: args.cacert,
-        resolve: args.resolve,
-        http: match (args.http1_1, args.http2) {
-            (true, _) => Http::Http11,
-            (_, true) => Http::Http2,
-            _ => Http::Negotiated,
-        },
-        family: match (args.ipv4, args.ipv6) {
-            (true, _) => Family::V4,
-            (_, true) => Family::V6,
-            _ => Family::Any,
-        },
-        coding: if args.compressed { Coding::Decoded } else { Coding::AsSent },
-        method: if args.head { Method::Head } else { Method::Get },
-        max_redirs: args.max_redirs,
-        connect_timeout: unless_zero(args.connect_timeout).unwrap_or(CURLS_CONNECT_TIMEOUT),
-        pace: Limits { total: args.limit_rate, per_host: args.limit_rate_per_host },
-    })
-}
-
-/// libcurl reads the file whenever it needs it, and says so late and once for every transfer if it cannot.
-fn check_authorities(path: &Path) -> anyhow::Result<()> {
-    // A pipe would be empty when libcurl comes; to open one may take for ever.
-    if !std::fs::metadata(path)?.is_file() {
-        bail!("not a regular file");
-    }
-    let is_certificate =
-        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"CERTIFICATE-----");
-    if !std::fs::read(path)?.split(|byte| *byte == b'\n').any(is_certificate) {
-        bail!("there is no certificate in it (PEM)");
-    }
-    Ok(())
-}
-
-/// libcurl sends option text as it is: a line break would begin a header of its own.
-fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
-    if value.as_bytes().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-        bail!("{option}: control characters are not allowed");
-    }
-    Ok(())
 }
 
 /// So that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
@@ -393,39 +319,5 @@ mod tests {
         assert_eq!((retry.delay, retry.max_time), (None, Duration::MAX));
         assert_eq!(config.engine.request.connect_timeout, CURLS_CONNECT_TIMEOUT);
         assert_eq!(config.sink.max_filesize, None);
-    }
-
-    #[test]
-    fn a_partial_file_goes_on_only_under_the_options_that_change_nothing_of_it() {
-        let continued = |typed: &[&str]| continued(&cli::typed(&[typed, &["http://h/"]].concat()));
-        let plain = continued(&[]);
-        assert_eq!(plain.as_deref(), Some(""));
-        for same in
-            [&["-H", "X-Other: y"][..], &["-H", "Authorization: S3CR3T"], &["-A", "me"], &["-k"], &["-u", "a:b"]]
-        {
-            assert_eq!(continued(same), plain, "{same:?}");
-        }
-        for other in
-            [&["--compressed"][..], &["-H", "Accept: text/html"], &["-H", "accept-language: de"], &["-H", "Accept:"]]
-        {
-            assert!(continued(other).is_some_and(|said| !said.is_empty()), "{other:?}");
-        }
-        for never in
-            [&["--no-resume"][..], &["-H", "Range: bytes=0-5"], &["-H", "if-range: x"], &["-H", "If-None-Match: x"]]
-        {
-            assert_eq!(continued(never), None, "{never:?}");
-        }
-        let [one, other] =
-            [["-H", "Accept: a", "-H", "Accept-Language: b"], ["-H", "accept-language:b", "-H", "ACCEPT: a"]];
-        assert_eq!(continued(&one), continued(&other), "order and case of the names do not matter");
-    }
-
-    #[test]
-    fn text_that_would_break_out_of_a_header_is_refused() {
-        for (text, good) in
-            [("X: y", true), ("X:\ty", true), ("X: y\r\nZ: a", false), ("X: \u{7f}", false), ("a\0b", false)]
-        {
-            assert_eq!(check_text("--header", text).is_ok(), good, "{text:?}");
-        }
     }
 }

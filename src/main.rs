@@ -14,6 +14,7 @@ mod engine;
 mod exit;
 mod fatal;
 mod generate;
+mod jar;
 mod job;
 mod journal;
 mod limits;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[rustfmt::skip]
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("main",     &["cli", "config", "driver", "engine", "exit", "fatal", "generate", "job", "outlet", "report", "signals"]),
-    ("driver",   &["config", "engine", "exit", "fatal", "job", "journal", "outlet", "report", "schedule", "signals", "sink", "source"]),
+    ("driver",   &["config", "engine", "exit", "fatal", "jar", "job", "journal", "outlet", "report", "schedule", "signals", "sink", "source"]),
     ("config",   &["cli", "engine", "exit", "job", "journal", "limits", "report", "schedule", "sink", "source"]),
     ("fatal",    &["exit"]),
     ("generate", &["cli"]),
@@ -23,6 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("outlet",   &[]),
     ("signals",  &[]),
     ("limits",   &[]),
+    ("jar",      &[]),
     ("cli",      &[]),
     ("exit",     &[]),
     ("job",      &[]),

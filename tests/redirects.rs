@@ -28,13 +28,15 @@ impl Target {
 }
 
 /// The ways to have a secret sent, each with what it is on the wire: arguments, user of the URL, header, its value.
-fn secrets() -> [(&'static [&'static str], &'static str, &'static str, String); 4] {
+fn secrets() -> [(&'static [&'static str], &'static str, &'static str, String); 6] {
     let basic = |text: &str| format!("Basic {}", base64(text.as_bytes()));
     [
         (&["-u", "user:S3CR3T-1"], "", "authorization", basic("user:S3CR3T-1")),
         (&[], "user:S3CR3T-2@", "authorization", basic("user:S3CR3T-2")),
         (&["-H", "Authorization: Bearer S3CR3T-3"], "", "authorization", "Bearer S3CR3T-3".to_owned()),
         (&["-H", "Cookie: id=S3CR3T-4"], "", "cookie", "id=S3CR3T-4".to_owned()),
+        (&["--oauth2-bearer", "S3CR3T-5"], "", "authorization", "Bearer S3CR3T-5".to_owned()),
+        (&["-b", "id=S3CR3T-6"], "", "cookie", "id=S3CR3T-6".to_owned()),
     ]
 }
 

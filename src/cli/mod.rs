@@ -1,5 +1,6 @@
 //! What may be typed. Does nothing: [`crate::config`] gives it its meaning.
 
+mod request;
 mod values;
 
 use std::ffi::OsString;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use clap::builder::Styles;
 use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+pub use request::{RequestArgs, Schemes};
 
 const ABOUT: &str = "Fetch many URLs at once: a list in, whole files out.";
 
@@ -149,6 +152,14 @@ pub struct Args {
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = values::limit, help_heading = "Trying")]
     pub max_time: Option<Duration>,
 
+    /// Give up on a transfer that is slower than this for --speed-time, in bytes a second [default: 1]
+    #[arg(short = 'Y', long, value_name = "RATE", value_parser = values::speed, help_heading = "Trying")]
+    pub speed_limit: Option<u64>,
+
+    /// How long a transfer may be slower than --speed-limit [default: 30]
+    #[arg(short = 'y', long, value_name = "SECONDS", value_parser = values::seconds_from_one, help_heading = "Trying")]
+    pub speed_time: Option<Duration>,
+
     /// Stop when more than N, or N% of the URLs (from the hundredth on), have failed
     #[arg(long, value_name = "N|N%", value_parser = values::failures, conflicts_with = "fail_early", help_heading = "Trying")]
     pub max_failures: Option<Failures>,
@@ -177,61 +188,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["discard", "head"], help_heading = "Job")]
     pub checksum_file: Option<PathBuf>,
 
-    /// Add a request header, "Name: value"; "Name:" removes one
-    #[arg(short = 'H', long = "header", value_name = "HEADER", action = ArgAction::Append, help_heading = "Request")]
-    pub headers: Vec<String>,
-
-    /// User-Agent to send
-    #[arg(short = 'A', long, value_name = "TEXT", help_heading = "Request")]
-    pub user_agent: Option<String>,
-
-    /// Basic authentication for every server; what a URL itself names comes first
-    #[arg(short = 'u', long, value_name = "USER:PASSWORD", help_heading = "Request")]
-    pub user: Option<String>,
-
-    /// Use this proxy, in curl's syntax, such as socks5h://host:1080 or host:3128
-    #[arg(short = 'x', long, value_name = "PROXY", help_heading = "Request")]
-    pub proxy: Option<String>,
-
-    /// Do not verify certificates
-    #[arg(short = 'k', long, help_heading = "Request")]
-    pub insecure: bool,
-
-    /// Trust the certificate authorities in this PEM file instead of the system's
-    #[arg(long, value_name = "FILE", help_heading = "Request")]
-    pub cacert: Option<PathBuf>,
-
-    /// Use this address for a host and port: HOST:PORT:ADDRESS
-    #[arg(long, value_name = "HOST:PORT:ADDRESS", action = ArgAction::Append, value_parser = values::resolve, help_heading = "Request")]
-    pub resolve: Vec<String>,
-
-    /// HTTP/1.1 only
-    #[arg(long = "http1.1", conflicts_with = "http2", help_heading = "Request")]
-    pub http1_1: bool,
-
-    /// HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it
-    #[arg(long = "http2", help_heading = "Request")]
-    pub http2: bool,
-
-    /// Ask for compressed bodies and store them decoded
-    #[arg(long, help_heading = "Request")]
-    pub compressed: bool,
-
-    /// Redirects to follow; -1 for no limit, which is 1000 here
-    #[arg(long, value_name = "N", default_value = "10", value_parser = values::redirects, allow_negative_numbers = true, help_heading = "Request")]
-    pub max_redirs: u32,
-
-    /// IPv4 only
-    #[arg(short = '4', long, conflicts_with = "ipv6", help_heading = "Request")]
-    pub ipv4: bool,
-
-    /// IPv6 only
-    #[arg(short = '6', long, help_heading = "Request")]
-    pub ipv6: bool,
-
-    /// Send HEAD requests: check links, fetch nothing
-    #[arg(short = 'I', long, conflicts_with_all = ["output", "tree"], help_heading = "Request")]
-    pub head: bool,
+    #[command(flatten)]
+    pub request: RequestArgs,
 
     /// Print one JSON object per URL instead of lines for people
     #[arg(long, help_heading = "Results")]

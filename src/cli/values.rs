@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::request::Schemes;
 use super::{Failures, Jobs};
 
 /// curl's sizes: `10`, `10k`, `1.5M`.
@@ -46,6 +47,14 @@ pub fn limit(text: &str) -> Result<Duration, String> {
             Err("a limit is 0 for none, or at least 0.001 seconds".into())
         }
         limit => Ok(limit),
+    }
+}
+
+/// A time in which something can be measured.
+pub fn seconds_from_one(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        time if time < Duration::from_secs(1) => Err("it is at least 1 second".into()),
+        time => Ok(time),
     }
 }
 
@@ -121,9 +130,114 @@ pub fn resolve(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// `HOST1:PORT1:HOST2:PORT2`; each may be empty.
+pub fn connect_to(text: &str) -> Result<String, String> {
+    let mut brackets = 0;
+    let outside = text.chars().filter(|c| {
+        brackets += i32::from(*c == '[') - i32::from(*c == ']');
+        *c == ':' && brackets == 0
+    });
+    if outside.count() != 3 || brackets != 0 || text.chars().any(|c| c.is_control() || c == ' ') {
+        return Err("it has the form HOST1:PORT1:HOST2:PORT2".into());
+    }
+    let is_port = |port: &&str| port.is_empty() || port.parse::<u16>().is_ok();
+    let last = text.rsplit(':').next().filter(is_port);
+    last.map(|_| text.to_owned()).ok_or_else(|| "a port is a number up to 65535".into())
+}
+
+/// A method (RFC 9110, 9.1).
+pub fn method(text: &str) -> Result<String, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match text {
+        "HEAD" => Err("HEAD is sent with --head".into()),
+        "CONNECT" => Err("CONNECT is for proxies".into()),
+        _ if !text.is_empty() && text.bytes().all(is_token) => Ok(text.to_owned()),
+        _ => Err("a method is a word such as GET".into()),
+    }
+}
+
+/// A number of milliseconds.
+pub fn milliseconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(milliseconds @ 1..=3_600_000) => Ok(Duration::from_millis(milliseconds.into())),
+        _ => Err("a number of milliseconds from 1 to 3600000".into()),
+    }
+}
+
+/// curl's lists of protocols, of which there are two here: `=https`, `-http`, `all,-http`.
+pub fn schemes(text: &str) -> Result<Schemes, String> {
+    let mut schemes = Schemes { http: true, https: true };
+    for item in text.split(',') {
+        let (sign, name) = match item.split_at_checked(1) {
+            Some((sign @ ("=" | "+" | "-"), name)) => (sign, name),
+            _ => ("+", item),
+        };
+        if sign == "=" {
+            schemes = Schemes { http: false, https: false };
+        }
+        let on = sign != "-";
+        match name.to_ascii_lowercase().as_str() {
+            "http" => schemes.http = on,
+            "https" => schemes.https = on,
+            "all" => schemes = Schemes { http: on, https: on },
+            // Never used.
+            _ if !on => {}
+            name => return Err(format!("only http and https are fetched, not {name:?}")),
+        }
+    }
+    match schemes {
+        Schemes { http: false, https: false } => Err("it leaves neither http nor https".into()),
+        schemes => Ok(schemes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schemes_are_added_removed_and_set() {
+        for (text, http, https) in [
+            ("=https", false, true),
+            ("https", true, true),
+            ("-http", false, true),
+            ("all,-https", true, false),
+            ("-all,https", false, true),
+            ("=http,https", true, true),
+            ("-ftp,-http", false, true),
+            ("=HTTPS", false, true),
+        ] {
+            assert_eq!(schemes(text), Ok(Schemes { http, https }), "{text}");
+        }
+        for text in ["", "-all", "=ftp", "http,gopher", "-http,-https", "="] {
+            assert!(schemes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_ends_have_four_parts() {
+        for (text, good) in [
+            ("a.test:80:127.0.0.1:8080", true),
+            ("::127.0.0.1:8080", true),
+            (":::", true),
+            ("a:1:[::1]:2", true),
+            ("a:1:b", false),
+            ("a:1:b:2:3", false),
+            ("a:1:[::1:2", false),
+            ("a:1:b:x", false),
+        ] {
+            assert_eq!(connect_to(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn methods_are_tokens() {
+        for (text, good) in
+            [("GET", true), ("M-SEARCH", true), ("HEAD", false), ("", false), ("GET /", false), ("A\r\nB", false)]
+        {
+            assert_eq!(method(text).is_ok(), good, "{text:?}");
+        }
+    }
 
     #[test]
     fn sizes_are_curls() {

@@ -15,6 +15,7 @@ use crate::config::{Config, Kind};
 use crate::engine::{self, Engine, Wake};
 use crate::exit::Exit;
 use crate::fatal::{Fatal, OrExit};
+use crate::jar::JarFile;
 use crate::job::{Job, Outcome, Stats};
 use crate::journal::{self, Journal};
 use crate::report::{Active, Lost, Pauses, Progress, Report};
@@ -43,6 +44,8 @@ pub struct Driver {
     journal: Journal,
     report: Report,
     signals: Signals,
+    /// Where cookies go at the end.
+    jar: Option<JarFile>,
     kind: Kind,
     /// Whether the number of transfers is found while running.
     auto: bool,
@@ -94,6 +97,7 @@ impl Driver {
             taken.push((identity, "the journal"));
         }
         let mut report = Report::open(config.report, &taken, now).or_exit(Exit::Usage)?;
+        let jar = config.cookie_jar.map(JarFile::open).transpose().or_exit(Exit::Usage)?;
         let sink = Sink::open(config.sink).or_exit(Exit::Local)?;
         for note in warning.into_iter().chain(fitted).chain(journal.note()) {
             report.note(&note);
@@ -111,6 +115,7 @@ impl Driver {
             journal,
             report,
             signals,
+            jar,
             kind: config.kind,
             shutdown: Shutdown::Running,
             landing: VecDeque::new(),
@@ -133,9 +138,13 @@ impl Driver {
         let _ = self.journal.flush();
         // What is settled is told, however the run ends; it ended already if this fails too.
         let flushed = self.report.flush();
+        let saved = self.jar.take().map(|jar| self.engine.cookies().and_then(|cookies| jar.save(&cookies)));
         match (end?, flushed) {
             (End::ReaderGone, _) => Ok(Exit::Signal(signals::PIPE)),
-            (End::Complete, _) => self.broken.take().map_or_else(|| Ok(self.exit()), Err),
+            (End::Complete, _) => {
+                saved.transpose().or_exit(Exit::Local)?;
+                self.broken.take().map_or_else(|| Ok(self.exit()), Err)
+            }
         }
     }
 

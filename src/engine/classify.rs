@@ -64,7 +64,8 @@ fn classify(facts: Facts<'_>) -> Failure {
     let broken = if facts.received > 0 { Partial } else { Protocol };
     let class = match facts.code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => Dns,
-        curl_sys::CURLE_COULDNT_CONNECT | 97 /* CURLE_PROXY */ | curl_sys::CURLE_INTERFACE_FAILED => Connect,
+        curl_sys::CURLE_COULDNT_CONNECT | 97 /* CURLE_PROXY */ => Connect,
+        curl_sys::CURLE_INTERFACE_FAILED => Local,
         curl_sys::CURLE_OPERATION_TIMEDOUT if facts.requested => Timeout,
         curl_sys::CURLE_OPERATION_TIMEDOUT if facts.connected => Tls,
         curl_sys::CURLE_OPERATION_TIMEDOUT if facts.message.starts_with("Resolving") => Dns,
@@ -92,6 +93,8 @@ fn classify(facts: Facts<'_>) -> Failure {
             return Failure::new(Redirect, code_number(facts.code), "the redirect names a user: not followed");
         }
         curl_sys::CURLE_UNSUPPORTED_PROTOCOL | curl_sys::CURLE_URL_MALFORMAT if facts.redirected => Redirect,
+        // --proto does not allow it. An answer that is no HTTP has the same code.
+        curl_sys::CURLE_UNSUPPORTED_PROTOCOL if !facts.requested => Input,
         curl_sys::CURLE_URL_MALFORMAT if !facts.answered => Input,
         curl_sys::CURLE_PARTIAL_FILE => Partial,
         curl_sys::CURLE_FILESIZE_EXCEEDED => TooLarge,
@@ -216,6 +219,8 @@ mod tests {
             (Facts { code: 18, received: 1, ..CONNECTED }, Partial, Persistence::Passing),
             (Facts { code: 18, ..CONNECTED }, Partial, Persistence::Passing),
             (Facts { code: 1, ..CONNECTED }, Protocol, Persistence::Passing),
+            (Facts { code: 1, ..resolving }, Input, Persistence::Lasting),
+            (Facts { code: 45, ..connecting }, Local, Persistence::Lasting),
             (Facts { code: 1, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
             (Facts { code: 3, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
             (Facts { code: 3, ..resolving }, Input, Persistence::Lasting),

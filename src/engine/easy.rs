@@ -1,27 +1,27 @@
-//! A job and the run's options become a configured easy handle: every `setopt` of the program.
+//! A job and the run's options become a configured easy handle; [`super::auth`], [`super::route`] and [`super::tls`] do
+//! their parts of it.
 //!
 //! A fresh handle for every attempt: option state that survives in a reused handle and reaches the next host is the
 //! largest class of libcurl's recent vulnerabilities, and a new handle costs microseconds.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::ffi::CStr;
 use std::time::Duration;
 
-use curl::easy::{Auth, Easy2, HttpVersion, IpResolve, List};
+use curl::easy::{Easy2, HttpVersion, List};
 
+use super::auth::Identity;
 use super::coding;
 use super::ffi;
 use super::pace::Limits;
+use super::route::{Names, Route};
+use super::tls::Tls;
 use super::transfer::Transfer;
-use crate::job::{Credentials, Job};
+use crate::job::Job;
 
 /// Receive buffer, shared by all transfers of a multi handle. With 16 KiB, the default, large bodies take several times
 /// the CPU; from 512 KiB to 1 MiB a tenth is gained, from there to 4 MiB a sixth. A turn of one transfer is up to eleven
 /// buffers long, but only where its sender fills them as fast as they are emptied.
 const BUFFER_SIZE: usize = 4 * 1024 * 1024;
-
-/// Addresses older than this are thrown away when the cache is pruned.
-const NAMES_LAST: Duration = Duration::from_secs(60);
 
 /// How requests are made; the same for all transfers.
 #[derive(Debug, Clone)]
@@ -30,39 +30,56 @@ pub struct Options {
     pub headers: Vec<String>,
     /// User-Agent.
     pub user_agent: String,
-    /// User and password for servers; those of the URL come first.
-    pub credentials: Option<Credentials>,
-    /// Proxy, in curl's syntax. `None`: as the environment says.
-    pub proxy: Option<String>,
-    /// Whether certificates are verified.
-    pub verify: Verify,
-    /// PEM file of certificate authorities. `None`: the system's.
-    pub cacert: Option<PathBuf>,
-    /// `HOST:PORT:ADDRESS[,ADDRESS]…`, in curl's syntax.
-    pub resolve: Vec<String>,
+    /// Referer.
+    pub referer: Option<Referer>,
+    /// Who asks.
+    pub identity: Identity,
+    /// Cookies that are sent as given, `name=value; name=value`.
+    pub cookie: Option<String>,
+    /// Cookies to begin with, where they are kept at all: lines of a Netscape cookie file.
+    pub jar: Option<Vec<String>>,
+    /// How servers are reached.
+    pub route: Route,
+    /// Certificates.
+    pub tls: Tls,
     /// HTTP versions offered.
     pub http: Http,
-    /// Address families used.
-    pub family: Family,
     /// Whether bodies are asked for and decoded in a content coding.
     pub coding: Coding,
     /// Whether bodies are fetched or only heads.
     pub method: Method,
-    /// Redirects followed.
-    pub max_redirs: u32,
+    /// Sent in its place.
+    pub custom_method: Option<String>,
+    /// Redirects followed; `None` for none, not even as a failure of their own.
+    pub max_redirs: Option<u32>,
+    /// Schemes that may be asked for, by URLs and by redirects.
+    pub schemes: Schemes,
+    /// Schemes that redirects may lead to.
+    pub redirect_schemes: Schemes,
     /// Limit for name lookup, connection and TLS handshake together.
     pub connect_timeout: Duration,
     /// Bandwidth.
     pub pace: Limits,
 }
 
-/// Certificate checks.
+/// The header of this name.
+#[derive(Debug, Clone)]
+pub struct Referer {
+    /// What is sent with the first request.
+    pub url: Option<String>,
+    /// Whether redirects are sent the URL before them.
+    pub follows: bool,
+}
+
+/// Schemes that may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verify {
-    /// Chain and name.
-    Full,
-    /// None (`--insecure`).
-    Nothing,
+pub enum Schemes {
+    /// http and https.
+    Both,
+    /// http alone.
+    Http,
+    /// https alone.
+    Https,
 }
 
 /// HTTP versions.
@@ -74,17 +91,8 @@ pub enum Http {
     Http11,
     /// HTTP/2, by upgrade without TLS.
     Http2,
-}
-
-/// Address families.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// Both.
-    Any,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
+    /// HTTP/2 at once, without TLS too.
+    PriorKnowledge,
 }
 
 /// Content codings.
@@ -103,6 +111,16 @@ pub enum Method {
     Get,
     /// HEAD.
     Head,
+}
+
+impl Schemes {
+    fn list(self) -> &'static CStr {
+        match self {
+            Schemes::Both => c"http,https",
+            Schemes::Http => c"http",
+            Schemes::Https => c"https",
+        }
+    }
 }
 
 /// What differs between two attempts of the same run.
@@ -126,19 +144,6 @@ pub enum Connection {
     Close,
 }
 
-/// Use of libcurl's cache of addresses. Its own expiry goes through the whole cache at every lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// Addresses do not age.
-    Keep,
-    /// The same, and this host has this one.
-    Tell(IpAddr),
-    /// This host's are looked up again.
-    Renew,
-    /// The same, and old ones of all hosts are thrown away: once in a while, so that the cache does not grow for ever.
-    Prune,
-}
-
 /// Receive buffer where a bandwidth limit holds: what libcurl has read counts only when it is handed on.
 const SLOW_BUFFER_SIZE: usize = 16 * 1024;
 
@@ -153,7 +158,7 @@ pub fn configure(
     // libcurl returns this token as CURLINFO_PRIVATE, to the socket callback too.
     ffi::set_token(&mut easy, token)?;
     ffi::on_connected(&mut easy)?;
-    ffi::only_http(&mut easy)?;
+    ffi::schemes(&mut easy, options.schemes.list(), options.redirect_schemes.list())?;
     ffi::refuse_username_in_url(&mut easy)?;
     easy.url(&attempt.job.request_url)?;
     easy.useragent(&options.user_agent)?;
@@ -167,13 +172,16 @@ pub fn configure(
         }
     }
     easy.connect_timeout(options.connect_timeout)?;
-    easy.follow_location(true)?;
-    easy.max_redirections(options.max_redirs)?;
-    tls(options, &mut easy)?;
+    if let Some(most) = options.max_redirs {
+        easy.follow_location(true)?;
+        easy.max_redirections(most)?;
+    }
+    options.tls.apply(&mut easy)?;
     match options.http {
         Http::Negotiated => easy.http_version(HttpVersion::V2TLS)?,
         Http::Http11 => easy.http_version(HttpVersion::V11)?,
         Http::Http2 => easy.http_version(HttpVersion::V2)?,
+        Http::PriorKnowledge => easy.http_version(HttpVersion::V2PriorKnowledge)?,
     }
     if attempt.connection == Connection::Close {
         easy.forbid_reuse(true)?;
@@ -181,29 +189,30 @@ pub fn configure(
     if attempt.pipewait {
         easy.pipewait(true)?;
     }
-    match options.family {
-        Family::Any => {}
-        Family::V4 => easy.ip_resolve(IpResolve::V4)?,
-        Family::V6 => easy.ip_resolve(IpResolve::V6)?,
-    }
     if options.method == Method::Head {
         easy.nobody(true)?;
+    }
+    if let Some(method) = &options.custom_method {
+        easy.custom_request(method)?;
     }
     if options.coding == Coding::Decoded {
         easy.accept_encoding(coding::ACCEPTED)?;
         // Decoded here: see there.
         easy.http_content_decoding(false)?;
     }
-    if let Some(credentials) = attempt.job.credentials.as_ref().or(options.credentials.as_ref()) {
-        easy.http_auth(Auth::new().basic(true))?;
-        easy.username(&credentials.user)?;
-        easy.password(&credentials.password)?;
+    options.identity.apply(attempt.job, &mut easy)?;
+    if let Some(referer) = &options.referer {
+        if let Some(url) = &referer.url {
+            easy.referer(url)?;
+        }
+        easy.autoreferer(referer.follows)?;
     }
-    if let Some(proxy) = &options.proxy {
-        easy.proxy(proxy)?;
+    if let Some(cookie) = &options.cookie {
+        easy.cookie(cookie)?;
     }
+    ffi::share_cookies(&mut easy)?;
     headers(options, &mut easy)?;
-    names(options, attempt, &mut easy)?;
+    options.route.apply(attempt.job, attempt.names, &mut easy)?;
     Ok(easy)
 }
 
@@ -230,41 +239,4 @@ fn headers(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Er
         easy.range(&range)?;
     }
     if any { easy.http_headers(headers) } else { Ok(()) }
-}
-
-fn names(options: &Options, attempt: &Attempt<'_>, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
-    match attempt.names {
-        Names::Keep | Names::Tell(_) | Names::Renew => ffi::names_do_not_age(easy)?,
-        Names::Prune => easy.dns_cache_timeout(NAMES_LAST)?,
-    }
-    let mut entries = List::new();
-    let host = &attempt.job.host;
-    // First: what --resolve gives stays.
-    let first = match attempt.names {
-        // An IPv6 address is no name, and its colons would be misread.
-        _ if host.name.starts_with('[') => None,
-        Names::Keep => None,
-        Names::Tell(IpAddr::V4(address)) => Some(format!("+{}:{}:{address}", host.name, host.port)),
-        Names::Tell(IpAddr::V6(address)) => Some(format!("+{}:{}:[{address}]", host.name, host.port)),
-        Names::Renew | Names::Prune => Some(format!("-{}:{}", host.name, host.port)),
-    };
-    for entry in first.iter().chain(&options.resolve) {
-        entries.append(entry)?;
-    }
-    if first.is_some() || !options.resolve.is_empty() {
-        easy.resolve(entries)?;
-    }
-    Ok(())
-}
-
-fn tls(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
-    ffi::no_capath(easy)?;
-    if let Some(cacert) = &options.cacert {
-        easy.cainfo(cacert)?;
-    }
-    if options.verify == Verify::Nothing {
-        easy.ssl_verify_peer(false)?;
-        easy.ssl_verify_host(false)?;
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::ptr;
@@ -14,8 +14,14 @@ use std::time::Duration;
 
 use curl::easy::{Easy2, Handler};
 use curl::multi::{Easy2Handle, Multi};
-use curl_sys::{CURL, CURLINFO, CURLM, CURLMoption, CURLcode, CURLoption};
+use curl_sys::{CURL, CURLINFO, CURLM, CURLMoption, CURLSH, CURLcode, CURLoption};
 
+/// `CURLOPT_XOAUTH2_BEARER`.
+const XOAUTH2_BEARER: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 220;
+/// `CURLAUTH_BEARER`.
+const CURLAUTH_BEARER: c_long = 1 << 6;
+/// `CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS`.
+const HAPPY_EYEBALLS_TIMEOUT_MS: CURLoption = curl_sys::CURLOPTTYPE_LONG + 271;
 /// `CURLOPT_DISALLOW_USERNAME_IN_URL`.
 const DISALLOW_USERNAME_IN_URL: CURLoption = curl_sys::CURLOPTTYPE_LONG + 278;
 /// `CURLOPT_PREREQFUNCTION`.
@@ -158,10 +164,67 @@ pub fn strerror(code: CURLcode) -> String {
     unsafe { CStr::from_ptr(curl_sys::curl_easy_strerror(code)) }.to_string_lossy().into_owned()
 }
 
-/// Only http and https, for the URL and for every redirect (`CURLOPT_PROTOCOLS_STR`, `CURLOPT_REDIR_PROTOCOLS_STR`).
-pub fn only_http<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
-    set_str(easy, PROTOCOLS_STR, c"http,https")?;
-    set_str(easy, REDIR_PROTOCOLS_STR, c"http,https")
+/// The schemes of all requests and, besides, of those that redirects lead to (`CURLOPT_PROTOCOLS_STR`,
+/// `CURLOPT_REDIR_PROTOCOLS_STR`).
+pub fn schemes<H>(easy: &mut Easy2<H>, all: &CStr, redirects: &CStr) -> Result<(), curl::Error> {
+    set_str(easy, PROTOCOLS_STR, all)?;
+    set_str(easy, REDIR_PROTOCOLS_STR, redirects)
+}
+
+/// An OAuth 2.0 token, and no other way to show who we are (`CURLOPT_XOAUTH2_BEARER`, `CURLAUTH_BEARER`).
+pub fn bearer<H>(easy: &mut Easy2<H>, token: &str) -> Result<(), curl::Error> {
+    let token = CString::new(token).map_err(|_| curl::Error::new(curl_sys::CURLE_BAD_FUNCTION_ARGUMENT))?;
+    set_str(easy, XOAUTH2_BEARER, &token)?;
+    set_long(easy, curl_sys::CURLOPT_HTTPAUTH, CURLAUTH_BEARER)
+}
+
+/// The head start of IPv6 (`CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS`).
+pub fn happy_eyeballs<H>(easy: &mut Easy2<H>, head_start: Duration) -> Result<(), curl::Error> {
+    set_long(easy, HAPPY_EYEBALLS_TIMEOUT_MS, c_long::try_from(head_start.as_millis()).unwrap_or(c_long::MAX))
+}
+
+/// Cookies that several handles share (a `CURLSH`); for one thread.
+pub struct CookieShare(*mut CURLSH);
+
+impl CookieShare {
+    /// No cookies yet.
+    pub fn new() -> Result<CookieShare, curl::Error> {
+        // SAFETY: the handle is checked before use; option and argument are those of the manual page.
+        unsafe {
+            let share = curl_sys::curl_share_init();
+            if share.is_null() {
+                return Err(curl::Error::new(curl_sys::CURLE_OUT_OF_MEMORY));
+            }
+            let share = CookieShare(share);
+            let what = curl_sys::CURL_LOCK_DATA_COOKIE as c_int;
+            match curl_sys::curl_share_setopt(share.0, curl_sys::CURLSHOPT_SHARE, what) {
+                curl_sys::CURLSHE_OK => Ok(share),
+                _ => Err(curl::Error::new(4 /* CURLE_NOT_BUILT_IN */)),
+            }
+        }
+    }
+}
+
+impl Drop for CookieShare {
+    fn drop(&mut self) {
+        // SAFETY: it is alive, and every easy handle that used it is gone: its handler kept this value.
+        unsafe { curl_sys::curl_share_cleanup(self.0) };
+    }
+}
+
+/// A handler whose transfer may share cookies.
+pub trait Sharing: Handler {
+    /// The same for as long as the handler lives.
+    fn cookies(&self) -> Option<&Rc<CookieShare>>;
+}
+
+/// Keeps the transfer's cookies where others do (`CURLOPT_SHARE`); without such a place they are not kept.
+pub fn share_cookies<H: Sharing>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+    let Some(share) = easy.get_ref().cookies().map(|share| share.0) else { return Ok(()) };
+    // SAFETY: both handles are alive; the handler keeps the share, and is dropped after its easy handle.
+    check(unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_SHARE, share) })?;
+    // An empty name: the engine on, no file read.
+    set_str(easy, curl_sys::CURLOPT_COOKIEFILE, c"")
 }
 
 /// The number that the socket callback and [`curl::multi::Message::token`] give back (`CURLOPT_PRIVATE`).

@@ -4,8 +4,10 @@
 //! [`Engine::finished`] gives each job back once, with how its attempt ended. The engine decides nothing: no retry,
 //! no name, no priority; it knows no file and no output.
 
+mod auth;
 mod classify;
 mod coding;
+mod cookies;
 mod deadlines;
 mod disposition;
 mod easy;
@@ -17,9 +19,11 @@ mod probe;
 mod properties;
 mod range;
 mod response;
+mod route;
 mod selector;
 mod stats;
 mod timer;
+mod tls;
 mod transfer;
 mod turn;
 mod version;
@@ -34,18 +38,23 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use curl::multi::Easy2Handle;
 
-pub use deadlines::Deadlines;
-pub use easy::{Coding, Family, Http, Method, Options as Request, Verify};
+pub use auth::{Identity, Method as AuthMethod, Secret, Token};
+pub use deadlines::{Deadlines, SlowLimit};
+pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
 pub use pace::Limits;
 pub use probe::high_descriptors_work;
+pub use route::{Family, Route};
+pub use tls::{Client, Tls, Verify};
 pub use version::{check as check_version, describe as describe_version};
 pub use waiter::{Turn, Wake};
 
+use self::cookies::Jar;
 use self::deadlines::Pulse;
-use self::easy::{Attempt, Connection, Names};
+use self::easy::{Attempt, Connection};
 use self::ffi::{Callbacks, EventMulti, Watch};
 use self::hosts::Hosts;
 use self::pace::Pace;
+use self::route::Names;
 use self::selector::Selector;
 use self::timer::Timer;
 use self::transfer::{Expect, Tidings, Transfer};
@@ -161,6 +170,8 @@ pub struct Engine {
     /// Hosts whose connections came to stand in this turn.
     connected: Vec<Host>,
     pace: Pace,
+    /// Where cookies are kept.
+    jar: Option<Jar>,
     finished: VecDeque<Done>,
     /// Connections on which a transfer ended in this turn while others run on them.
     shared: BTreeSet<RawFd>,
@@ -185,7 +196,9 @@ impl Engine {
         let waiter = Waiter::new()?;
         let reactor = Rc::new(Reactor { selector: Selector::new(waiter.registry()?), timer: Timer::new(now) });
         let pace = Pace::new(options.request.pace, now);
+        let jar = options.request.jar.as_deref().map(Jar::new).transpose().context("make a cookie jar")?;
         Ok(Engine {
+            jar,
             multi: multi(&options, &reactor)?,
             options,
             running: BTreeMap::new(),
@@ -225,7 +238,8 @@ impl Engine {
             (Method::Get, Coding::Decoded) => Expect::Decoded,
         };
         let meter = self.pace.meter(&job.host, now);
-        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, meter, body);
+        let cookies = self.jar.as_ref().map(Jar::share);
+        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, meter, cookies, body);
         let attempt = self.attempt(&job, now);
         let added = easy::configure(&self.options.request, &attempt, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
@@ -245,7 +259,8 @@ impl Engine {
 
     /// How this attempt differs from others.
     fn attempt<'a>(&mut self, job: &'a Job, now: Instant) -> Attempt<'a> {
-        let pipewait = job.host.tls && self.hosts.may_multiplex(&job.host);
+        let h2 = job.host.tls || self.options.request.http == Http::PriorKnowledge;
+        let pipewait = h2 && self.hosts.may_multiplex(&job.host);
         if !self.hosts.look_up(&job.host, now) {
             let names = self.hosts.address(&job.host).map_or(Names::Keep, Names::Tell);
             return Attempt { job, pipewait, names, connection: Connection::Keep };
@@ -289,6 +304,11 @@ impl Engine {
     /// What happened that no single job tells, for people.
     pub fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// The cookies that are kept, as lines of a Netscape cookie file.
+    pub fn cookies(&mut self) -> anyhow::Result<Vec<String>> {
+        self.jar.as_mut().map_or(Ok(Vec::new()), |jar| jar.lines().context("read the cookies"))
     }
 
     /// Ends every transfer now; each comes back with a failure of class `cancelled`.

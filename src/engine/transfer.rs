@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::coding::Decoder;
-use super::ffi;
+use super::ffi::{self, CookieShare};
 use super::pace::Meter;
 use super::response::{Accepted, Asked, Response};
 use crate::job::{ErrorClass, Failure};
@@ -62,6 +62,7 @@ pub struct Transfer {
     link: Rc<Link>,
     expect: Expect,
     meter: Meter,
+    cookies: Option<Rc<CookieShare>>,
     /// Waits for [`Meter`].
     paused: bool,
     /// Set when limits hold: the kernel shall not take many seconds' worth ahead.
@@ -87,11 +88,19 @@ pub struct Transfer {
 
 impl Transfer {
     /// An attempt that hands its bytes to `body`.
-    pub fn new(token: usize, tidings: Rc<Tidings>, expect: Expect, meter: Meter, body: Body) -> Self {
+    pub fn new(
+        token: usize,
+        tidings: Rc<Tidings>,
+        expect: Expect,
+        meter: Meter,
+        cookies: Option<Rc<CookieShare>>,
+        body: Body,
+    ) -> Self {
         Transfer {
             link: Rc::new(Link { token, tidings, connected: Cell::new(false), requests: Cell::new(0) }),
             expect,
             meter,
+            cookies,
             paused: false,
             receive_buffer: None,
             response: Response::default(),
@@ -348,6 +357,12 @@ impl ffi::Linked for Transfer {
 
     fn link(&self) -> &Rc<Link> {
         &self.link
+    }
+}
+
+impl ffi::Sharing for Transfer {
+    fn cookies(&self) -> Option<&Rc<CookieShare>> {
+        self.cookies.as_ref()
     }
 }
 

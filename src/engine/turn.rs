@@ -214,7 +214,8 @@ impl Engine {
         for (token, entry) in &mut self.running {
             let transfer = entry.handle.get_ref();
             let silence_counts = transfer.is_connected() && !transfer.is_paused();
-            entry.pulse.beat(transfer.progress(), silence_counts, now);
+            let (progress, received) = (transfer.progress(), transfer.received());
+            self.options.deadlines.beat(&mut entry.pulse, progress, received, silence_counts, now);
             late.extend(self.options.deadlines.late(&entry.pulse, transfer.received(), now).map(|why| (*token, why)));
         }
         for (token, failure) in late {

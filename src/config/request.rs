@@ -1,0 +1,362 @@
+//! The group *Request* of the command line and its environment → how requests are made.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::{CURLS_CONNECT_TIMEOUT, netrc, unless_zero};
+use crate::cli::{self, Args, RequestArgs};
+use crate::engine::{
+    AuthMethod, Client, Coding, Family, Http, Identity, Limits, Method, Referer, Request, Route, Schemes, Secret, Tls,
+    Token, Verify,
+};
+use crate::job::Credentials;
+
+/// How requests are made. An error names the option or the file.
+pub fn request(args: &mut Args) -> anyhow::Result<Request> {
+    let given = &mut args.request;
+    check_texts(given)?;
+    let (cookie, jar) = cookies(given)?;
+    Ok(Request {
+        headers: headers(&given.headers)?,
+        user_agent: given
+            .user_agent
+            .take()
+            .unwrap_or_else(|| concat!("fetchmany/", env!("CARGO_PKG_VERSION")).to_owned()),
+        referer: given.referer.as_deref().map(referer),
+        identity: identity(given)?,
+        cookie,
+        jar,
+        tls: tls(given)?,
+        http: match (given.http1_1, given.http2, given.http2_prior_knowledge) {
+            (true, _, _) => Http::Http11,
+            (_, true, _) => Http::Http2,
+            (_, _, true) => Http::PriorKnowledge,
+            _ => Http::Negotiated,
+        },
+        coding: if given.compressed { Coding::Decoded } else { Coding::AsSent },
+        method: if given.head { Method::Head } else { Method::Get },
+        custom_method: given.method.take().filter(|method| method != "GET"),
+        max_redirs: (!given.no_location).then_some(given.max_redirs),
+        schemes: schemes(given.proto),
+        redirect_schemes: schemes(given.proto_redir),
+        route: route(given)?,
+        connect_timeout: unless_zero(args.connect_timeout).unwrap_or(CURLS_CONNECT_TIMEOUT),
+        pace: Limits { total: args.limit_rate, per_host: args.limit_rate_per_host },
+    })
+}
+
+/// What of `request` changes what a server sends for a URL, in one line; `None` when bodies are not to be continued.
+pub fn continued(request: &Request, no_resume: bool) -> Option<String> {
+    if no_resume || request.custom_method.is_some() {
+        return None;
+    }
+    let mut said = Vec::new();
+    for header in &request.headers {
+        let (name, value) = header.split_once([':', ';']).unwrap_or((header, ""));
+        let name = name.trim().to_ascii_lowercase();
+        // The user's own range or condition: what comes is not the whole file.
+        if name == "range" || name.starts_with("if-") {
+            return None;
+        }
+        if name.starts_with("accept") || name == "prefer" || name == "te" {
+            said.push(format!("{name}: {}", value.trim()));
+        }
+    }
+    if request.coding == Coding::Decoded {
+        said.push("compressed".to_owned());
+    }
+    said.sort();
+    Some(said.join("\n"))
+}
+
+/// What libcurl would send, or use, as it is.
+fn check_texts(given: &RequestArgs) -> anyhow::Result<()> {
+    for (option, value) in [
+        ("--user-agent", &given.user_agent),
+        ("--referer", &given.referer),
+        ("--proxy", &given.proxy),
+        ("--noproxy", &given.noproxy),
+        ("--interface", &given.interface),
+        ("--aws-sigv4", &given.aws_sigv4),
+        ("--doh-url", &given.doh_url),
+    ] {
+        if let Some(value) = value {
+            check_text(option, value)?;
+        }
+    }
+    if given.doh_url.as_ref().is_some_and(|url| !url.to_ascii_lowercase().starts_with("https://")) {
+        bail!("--doh-url: it begins with https://");
+    }
+    Ok(())
+}
+
+/// libcurl sends option text as it is: a line break would begin a header of its own.
+fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
+    if value.as_bytes().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        bail!("{option}: control characters are not allowed");
+    }
+    Ok(())
+}
+
+/// `@FILE` stands for what is in FILE.
+fn headers(given: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut headers = Vec::with_capacity(given.len());
+    for header in given {
+        match header.strip_prefix('@') {
+            Some(file) => {
+                let text = read("--header", Path::new(file))?;
+                headers.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+            }
+            None => headers.push(header.clone()),
+        }
+    }
+    for header in &headers {
+        check_text("--header", header)?;
+        if !header.contains([':', ';']) {
+            bail!("--header {header:?}: a header has the form \"Name: value\"");
+        }
+    }
+    Ok(headers)
+}
+
+fn referer(given: &str) -> Referer {
+    let (url, follows) = given.strip_suffix(";auto").map_or((given, false), |url| (url, true));
+    Referer { url: (!url.is_empty()).then(|| url.to_owned()), follows }
+}
+
+fn identity(given: &mut RequestArgs) -> anyhow::Result<Identity> {
+    let bearer = secret("--oauth2-bearer", given.oauth2_bearer.take(), "FETCHMANY_OAUTH2_BEARER")?;
+    let user = secret("--user", given.user.take(), "FETCHMANY_USER")?.map(|user| {
+        let (user, password) = user.split_once(':').unwrap_or((&user, ""));
+        Secret::User(Credentials { user: user.to_owned(), password: password.to_owned() })
+    });
+    let netrc = match (given.netrc, given.netrc_file.take()) {
+        (true, _) => Some(home().context("--netrc: HOME is not set")?.join(".netrc")),
+        (false, file) => file,
+    };
+    if given.aws_sigv4.is_some() && user.is_none() && netrc.is_none() {
+        bail!("--aws-sigv4 signs with the key and the secret that --user gives");
+    }
+    Ok(Identity {
+        everywhere: bearer.map(|token| Secret::Bearer(Token(token))).or(user),
+        hosts: netrc.map(|path| netrc::read(&path)).transpose()?.unwrap_or_default(),
+        method: match given.aws_sigv4.take() {
+            Some(parameters) => AuthMethod::AwsSigv4(parameters),
+            None if given.digest => AuthMethod::Digest,
+            None if given.anyauth => AuthMethod::Any,
+            None => AuthMethod::Basic,
+        },
+    })
+}
+
+/// A secret as given, from the first line of the `@FILE` given, or from the environment.
+fn secret(option: &str, given: Option<String>, variable: &str) -> anyhow::Result<Option<String>> {
+    let secret = match given {
+        Some(given) => match given.strip_prefix('@') {
+            Some(file) => Some(read(option, Path::new(file))?.lines().next().unwrap_or_default().to_owned()),
+            None => Some(given),
+        },
+        None => match std::env::var(variable) {
+            Ok(secret) => Some(secret),
+            Err(std::env::VarError::NotPresent) => None,
+            Err(std::env::VarError::NotUnicode(_)) => bail!("{variable} is not UTF-8"),
+        },
+    };
+    if let Some(secret) = &secret {
+        check_text(option, secret)?;
+    }
+    Ok(secret)
+}
+
+/// An absolute one: nothing is taken from the current directory that was not asked for.
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
+/// The cookies to send with every request, and those to begin with where cookies are kept.
+fn cookies(given: &mut RequestArgs) -> anyhow::Result<(Option<String>, Option<Vec<String>>)> {
+    let mut sent = Vec::new();
+    let mut jar = given.cookie_jar.is_some().then(Vec::new);
+    for cookie in std::mem::take(&mut given.cookies) {
+        if cookie.contains('=') {
+            check_text("--cookie", &cookie)?;
+            sent.push(cookie);
+            continue;
+        }
+        let lines = jar.get_or_insert_default();
+        let path = Path::new(&cookie);
+        // The first run that keeps its cookies where the next one finds them; an empty name only has them kept.
+        let to_be_made = given.cookie_jar.as_deref() == Some(path) && !path.exists();
+        if !cookie.is_empty() && !to_be_made {
+            lines.extend(cookie_lines(path)?);
+        }
+    }
+    Ok(((!sent.is_empty()).then(|| sent.join("; ")), jar))
+}
+
+/// The lines of a Netscape cookie file that are cookies.
+fn cookie_lines(path: &Path) -> anyhow::Result<Vec<String>> {
+    let text = read("--cookie", path)?;
+    let is_comment = |line: &str| line.trim().is_empty() || (line.starts_with('#') && !line.starts_with("#HttpOnly_"));
+    let mut lines = Vec::new();
+    for (line, number) in text.lines().zip(1..).filter(|(line, _)| !is_comment(line)) {
+        let is_header = line.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("set-cookie:"));
+        if !is_header && line.split('\t').count() < 6 {
+            bail!("--cookie {}:{number}: not a line of a Netscape cookie file", path.display());
+        }
+        lines.push(line.to_owned());
+    }
+    Ok(lines)
+}
+
+fn tls(given: &mut RequestArgs) -> anyhow::Result<Tls> {
+    // As OpenSSL and curl have it; named here, it is missed before the first request.
+    let cacert = given.cacert.take().or_else(|| std::env::var_os("SSL_CERT_FILE").map(PathBuf::from));
+    if let Some(cacert) = &cacert {
+        check_authorities(cacert).with_context(|| format!("read the authorities {}", cacert.display()))?;
+    }
+    let password = secret("--pass", given.pass.take(), "FETCHMANY_PASS")?;
+    let client = match given.cert.take() {
+        None => None,
+        Some(cert) => {
+            let (cert, with_it) = certificate(&cert);
+            read("--cert", &cert)?;
+            if let Some(key) = &given.key {
+                read("--key", key)?;
+            }
+            let password = Token(password.or(with_it).unwrap_or_default());
+            Some(Client { cert, key: given.key.take(), password })
+        }
+    };
+    let pinned = given.pinnedpubkey.take();
+    if let Some(file) = pinned.as_deref().filter(|pinned| !pinned.starts_with("sha256//")) {
+        std::fs::read(file).with_context(|| format!("--pinnedpubkey {file}"))?;
+    }
+    let verify = if given.insecure { Verify::Nothing } else { Verify::Full };
+    Ok(Tls { verify, cacert, client, pinned })
+}
+
+/// curl's `FILE[:PASSWORD]`: `\:` and `\\` stand for a colon and a backslash in the name.
+fn certificate(given: &str) -> (PathBuf, Option<String>) {
+    let mut name = String::new();
+    let mut rest = given.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            ':' => return (name.into(), Some(rest.as_str().to_owned())),
+            '\\' if rest.as_str().starts_with([':', '\\']) => name.extend(rest.next()),
+            c => name.push(c),
+        }
+    }
+    (name.into(), None)
+}
+
+fn route(given: &mut RequestArgs) -> anyhow::Result<Route> {
+    if let Some(socket) = &given.unix_socket {
+        std::fs::metadata(socket).with_context(|| format!("--unix-socket {}", socket.display()))?;
+    }
+    Ok(Route {
+        proxy: given.proxy.take(),
+        noproxy: given.noproxy.take(),
+        resolve: std::mem::take(&mut given.resolve),
+        connect_to: std::mem::take(&mut given.connect_to),
+        unix_socket: given.unix_socket.take(),
+        interface: given.interface.take(),
+        family: match (given.ipv4, given.ipv6) {
+            (true, _) => Family::V4,
+            (_, true) => Family::V6,
+            _ => Family::Any,
+        },
+        happy_eyeballs: given.happy_eyeballs_timeout_ms,
+        doh_url: given.doh_url.take(),
+    })
+}
+
+fn schemes(given: Option<cli::Schemes>) -> Schemes {
+    match given {
+        Some(cli::Schemes { http: true, https: false }) => Schemes::Http,
+        Some(cli::Schemes { http: false, https: true }) => Schemes::Https,
+        _ => Schemes::Both,
+    }
+}
+
+/// A file that an option names, as text.
+fn read(option: &str, path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{option}: read {}", path.display()))
+}
+
+/// libcurl reads the file whenever it needs it, and says so late and once for every transfer if it cannot.
+fn check_authorities(path: &Path) -> anyhow::Result<()> {
+    // A pipe would be empty when libcurl comes; to open one may take for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        bail!("not a regular file");
+    }
+    let is_certificate =
+        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"CERTIFICATE-----");
+    if !std::fs::read(path)?.split(|byte| *byte == b'\n').any(is_certificate) {
+        bail!("there is no certificate in it (PEM)");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_would_break_out_of_a_header_is_refused() {
+        for (text, good) in
+            [("X: y", true), ("X:\ty", true), ("X: y\r\nZ: a", false), ("X: \u{7f}", false), ("a\0b", false)]
+        {
+            assert_eq!(check_text("--header", text).is_ok(), good, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_partial_file_goes_on_only_under_the_options_that_change_nothing_of_it() {
+        let continued = |typed: &[&str]| {
+            let mut args = cli::typed(&[typed, &["http://h/"]].concat());
+            let request = request(&mut args).unwrap();
+            continued(&request, args.no_resume)
+        };
+        let plain = continued(&[]);
+        assert_eq!(plain.as_deref(), Some(""));
+        for same in
+            [&["-H", "X-Other: y"][..], &["-H", "Authorization: S3CR3T"], &["-A", "me"], &["-k"], &["-u", "a:b"]]
+        {
+            assert_eq!(continued(same), plain, "{same:?}");
+        }
+        for other in
+            [&["--compressed"][..], &["-H", "Accept: text/html"], &["-H", "accept-language: de"], &["-H", "Accept:"]]
+        {
+            assert!(continued(other).is_some_and(|said| !said.is_empty()), "{other:?}");
+        }
+        for never in [
+            &["--no-resume"][..],
+            &["-H", "Range: bytes=0-5"],
+            &["-H", "if-range: x"],
+            &["-H", "If-None-Match: x"],
+            &["-X", "POST"],
+        ] {
+            assert_eq!(continued(never), None, "{never:?}");
+        }
+        let [one, other] =
+            [["-H", "Accept: a", "-H", "Accept-Language: b"], ["-H", "accept-language:b", "-H", "ACCEPT: a"]];
+        assert_eq!(continued(&one), continued(&other), "order and case of the names do not matter");
+    }
+
+    #[test]
+    fn a_certificate_may_have_a_password_after_a_colon() {
+        for (given, name, password) in [
+            ("a.pem", "a.pem", None),
+            ("a.pem:secret", "a.pem", Some("secret")),
+            ("a.pem:", "a.pem", Some("")),
+            ("a.pem:se:cret", "a.pem", Some("se:cret")),
+            ("a\\:b.pem", "a:b.pem", None),
+            ("a\\\\b:c", "a\\b", Some("c")),
+            ("a\\b", "a\\b", None),
+        ] {
+            assert_eq!(certificate(given), (name.into(), password.map(str::to_owned)), "{given}");
+        }
+    }
+}

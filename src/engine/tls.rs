@@ -1,0 +1,68 @@
+//! Whom we trust, and how we show who we are.
+
+use std::path::PathBuf;
+
+use curl::easy::Easy2;
+
+use super::auth::Token;
+use super::ffi;
+use super::transfer::Transfer;
+
+/// TLS; the same for all transfers.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Whether certificates are verified.
+    pub verify: Verify,
+    /// PEM file of certificate authorities. `None`: the system's.
+    pub cacert: Option<PathBuf>,
+    /// What we show.
+    pub client: Option<Client>,
+    /// `sha256//HASH;…` or the path of a public key: the only keys that servers may have.
+    pub pinned: Option<String>,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// PEM file of the certificate.
+    pub cert: PathBuf,
+    /// PEM file of its key, where that is another one.
+    pub key: Option<PathBuf>,
+    /// What opens the key.
+    pub password: Token,
+}
+
+/// Certificate checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Chain and name.
+    Full,
+    /// None (`--insecure`).
+    Nothing,
+}
+
+impl Tls {
+    /// Has `easy` shake hands like this.
+    pub fn apply(&self, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+        ffi::no_capath(easy)?;
+        if let Some(cacert) = &self.cacert {
+            easy.cainfo(cacert)?;
+        }
+        if self.verify == Verify::Nothing {
+            easy.ssl_verify_peer(false)?;
+            easy.ssl_verify_host(false)?;
+            easy.doh_ssl_verify_peer(false)?;
+            easy.doh_ssl_verify_host(false)?;
+        }
+        if let Some(client) = &self.client {
+            easy.ssl_cert(&client.cert)?;
+            easy.ssl_key(client.key.as_ref().unwrap_or(&client.cert))?;
+            // Also an empty one: without it OpenSSL would ask on the terminal, and everything else wait.
+            easy.key_password(&client.password.0)?;
+        }
+        if let Some(pinned) = &self.pinned {
+            easy.pinned_public_key(pinned)?;
+        }
+        Ok(())
+    }
+}
