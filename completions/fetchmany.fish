@@ -60,6 +60,7 @@ off\t'None'"
 complete -c fetchmany -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c fetchmany -l config -d 'Read options from FILE instead of the usual config file' -r -F
 complete -c fetchmany -l generate -d 'Print the manual page or a completion script' -r -f -a "man\t'The manual page, in roff'
 complete-bash\t'Completions for bash'
 complete-zsh\t'Completions for zsh'
@@ -89,5 +90,6 @@ complete -c fetchmany -l json -d 'Print one JSON object per URL instead of lines
 complete -c fetchmany -l sha256 -d 'Compute the SHA-256 of every body for its result'
 complete -c fetchmany -s q -l quiet -d 'No results and no progress, failures on standard error; twice: nothing at all'
 complete -c fetchmany -s v -l verbose -d 'Tell on standard error of retries, of connections, and of each host that is treated with care'
+complete -c fetchmany -l no-config -d 'Read no config file'
 complete -c fetchmany -s V -l version -d 'Print the version and those of the libraries'
 complete -c fetchmany -s h -l help -d 'Print help (see more with \'--help\')'

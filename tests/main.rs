@@ -11,6 +11,7 @@ mod harness;
 mod checksums;
 mod clocks;
 mod codings;
+mod config;
 mod cookies;
 mod crash;
 mod daemon;

@@ -1,5 +1,7 @@
 //! What may be typed. Does nothing: [`crate::config`] gives it its meaning.
 
+mod config_file;
+mod foreign;
 mod request;
 mod values;
 
@@ -8,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Styles;
-use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 pub use request::{RequestArgs, Schemes};
 
@@ -229,6 +231,18 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, help_heading = "Results")]
     pub color: Color,
 
+    /// Read options from FILE instead of the usual config file
+    ///
+    /// One option a line, with its dashes, as on the command line; values with spaces in quotes; # begins a comment. What is
+    /// typed wins; of options that may be given several times both count. Without this option FILE is what
+    /// FETCHMANY_CONFIG names, or else $XDG_CONFIG_HOME/fetchmany/config (~/.config/fetchmany/config), where it exists.
+    #[arg(long, value_name = "FILE", help_heading = "Set-up")]
+    pub config: Option<PathBuf>,
+
+    /// Read no config file
+    #[arg(long, conflicts_with = "config", help_heading = "Set-up")]
+    pub no_config: bool,
+
     /// Print the version and those of the libraries
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Set-up")]
     version: Option<bool>,
@@ -308,12 +322,28 @@ pub enum Generate {
     CompleteFish,
 }
 
-/// Reads the command line; prints help, version or a usage error and exits when that is what it asks for.
-/// `libraries` goes into `--version`.
+/// Reads the command line and the config file; prints help, version or a usage error and exits when that is what it asks
+/// for. `libraries` goes into `--version`.
 pub fn parse(libraries: &str) -> Args {
-    let version = format!("{} ({libraries})", env!("CARGO_PKG_VERSION"));
-    let matches = command().version(version).get_matches();
-    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let command = command().version(format!("{} ({libraries})", env!("CARGO_PKG_VERSION")));
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let matches = matches(&command, &typed);
+    if matches.contains_id("generate") {
+        return args(&matches);
+    }
+    let merged = config_file::merged(&command, &typed, &matches).unwrap_or_else(|error| usage_error(&error));
+    args(&self::matches(&command, &merged))
+}
+
+fn matches(command: &Command, words: &[OsString]) -> ArgMatches {
+    command.clone().try_get_matches_from(words).unwrap_or_else(|mut error| {
+        foreign::explain(&mut error);
+        error.exit()
+    })
+}
+
+fn args(matches: &ArgMatches) -> Args {
+    Args::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
 }
 
 /// What is typed, without the program's name.
