@@ -23,12 +23,20 @@ _fetchmany() {
 
     case "${cmd}" in
         fetchmany)
-            opts="-d -o -J -j -m -Y -y -H -A -e -X -I -u -n -b -c -x -k -E -4 -6 -q -v -V -h --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --speed-limit --speed-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --referer --request --head --user --basic --digest --anyauth --aws-sigv4 --oauth2-bearer --netrc --netrc-file --cookie --cookie-jar --proxy --noproxy --insecure --cacert --cert --key --pass --pinnedpubkey --resolve --connect-to --unix-socket --interface --ipv4 --ipv6 --happy-eyeballs-timeout-ms --doh-url --http1.1 --http2 --http2-prior-knowledge --compressed --max-redirs --no-location --proto --proto-redir --json --results --failed --sha256 --quiet --verbose --progress --color --config --no-config --version --generate --help"
+            opts="-0 -d -o -J -j -m -Y -y -H -A -e -X -I -u -n -b -c -x -k -E -4 -6 -q -v -V -h --input-format --base-url --null --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --speed-limit --speed-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --referer --request --head --user --basic --digest --anyauth --aws-sigv4 --oauth2-bearer --netrc --netrc-file --cookie --cookie-jar --proxy --noproxy --insecure --cacert --cert --key --pass --pinnedpubkey --resolve --connect-to --unix-socket --interface --ipv4 --ipv6 --happy-eyeballs-timeout-ms --doh-url --http1.1 --http2 --http2-prior-knowledge --compressed --max-redirs --no-location --proto --proto-redir --json --results --failed --sha256 --quiet --verbose --progress --color --config --no-config --version --generate --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --input-format)
+                    COMPREPLY=($(compgen -W "lines json" -- "${cur}"))
+                    return 0
+                    ;;
+                --base-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --fifo)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

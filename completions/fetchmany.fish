@@ -1,3 +1,6 @@
+complete -c fetchmany -l input-format -d 'What INPUTs are written in' -r -f -a "lines\t'A URL on each line, and perhaps a TAB and an output name'
+json\t'A JSON object on each line'"
+complete -c fetchmany -l base-url -d 'What relative URLs in INPUTs are meant from; for a directory it ends with /' -r
 complete -c fetchmany -l fifo -d 'Serve URLs written to the named pipe PATH until stopped' -r -F
 complete -c fetchmany -s d -l output-dir -d 'Directory for the files; made when missing' -r -F
 complete -c fetchmany -s o -l output -d 'Name of each file below the output directory; - for standard output' -r
@@ -65,6 +68,7 @@ complete -c fetchmany -l generate -d 'Print the manual page or a completion scri
 complete-bash\t'Completions for bash'
 complete-zsh\t'Completions for zsh'
 complete-fish\t'Completions for fish'"
+complete -c fetchmany -s 0 -l null -d 'Lines of INPUTs end in NUL instead of a newline'
 complete -c fetchmany -l tree -d 'Files in directories as on the server, the same as -o \'{host}/{path}\''
 complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'
 complete -c fetchmany -s J -l remote-header-name -d 'Name files as the server does, by Content-Disposition, where it gives a name'

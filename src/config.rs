@@ -78,7 +78,7 @@ impl Config {
             bail!("--json and -o - both write to standard output: use --results FILE");
         }
         Ok(Config {
-            source: source::Options { inputs: inputs(&args) },
+            source: source(&args)?,
             sink: sink::Options {
                 if_exists: match args.if_exists {
                     cli::IfExists::Skip => sink::IfExists::Skip,
@@ -161,6 +161,19 @@ impl Config {
         self.schedule.per_host = self.schedule.per_host.min(jobs);
         Ok(notes)
     }
+}
+
+fn source(args: &Args) -> anyhow::Result<source::Options> {
+    let base = args.base_url.as_deref().map(source::Base::parse).transpose();
+    Ok(source::Options {
+        inputs: inputs(args),
+        format: match args.input_format {
+            cli::InputFormat::Lines => source::Format::Plain,
+            cli::InputFormat::Json => source::Format::Json,
+        },
+        base: base.map_err(|why| anyhow::anyhow!("--base-url: {why}"))?,
+        ending: if args.null { source::Ending::Nul } else { source::Ending::Newline },
+    })
 }
 
 /// INPUTs as their form says; none: standard input unless a person sits there.

@@ -3,11 +3,17 @@
 //!
 //! Plain data on `std` alone. Nothing here does anything; a `Job` is moved from owner to owner, never flagged.
 
+mod checksum;
+mod particulars;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use checksum::Checksum;
+pub use particulars::{Id, Mirror, Particulars};
 
 /// One accepted input line on its way to its single result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Job {
     pub key: Option<[u8; 16]>,
     /// What its body must hash to: from its own line, or from `--checksum-file` when its name is claimed.
     pub checksum: Option<Checksum>,
+    /// What its line says beyond that; `None` for a plain line.
+    pub particulars: Option<Box<Particulars>>,
     /// Attempts that ended and were given back.
     pub num_retries: u32,
     /// What its attempts so far mean for the next one; kept by the schedule.
@@ -104,70 +112,6 @@ pub struct Host {
     pub name: Arc<str>,
     /// TCP port, the scheme's default filled in.
     pub port: u16,
-}
-
-/// The hash that a body must have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Checksum {
-    /// 256 bits.
-    Sha256([u8; 32]),
-    /// 160 bits; against accidents, not against attackers.
-    Sha1([u8; 20]),
-    /// 128 bits; the same.
-    Md5([u8; 16]),
-}
-
-impl Checksum {
-    /// The checksum with these hex digits, of the kind that has so many; `None` when there is none.
-    pub fn from_hex(digits: &[u8]) -> Option<Checksum> {
-        Some(match digits.len() {
-            64 => Checksum::Sha256(bytes(digits)?),
-            40 => Checksum::Sha1(bytes(digits)?),
-            32 => Checksum::Md5(bytes(digits)?),
-            _ => return None,
-        })
-    }
-
-    /// What people call its kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Checksum::Sha256(_) => "SHA-256",
-            Checksum::Sha1(_) => "SHA-1",
-            Checksum::Md5(_) => "MD5",
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Checksum::Sha256(bytes) => bytes,
-            Checksum::Sha1(bytes) => bytes,
-            Checksum::Md5(bytes) => bytes,
-        }
-    }
-}
-
-/// The digits in lower case.
-impl fmt::Display for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {self}", self.kind())
-    }
-}
-
-/// The bytes that twice as many hex digits stand for.
-fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        for digit in pair {
-            *byte = *byte << 4 | u8::try_from(char::from(*digit).to_digit(16)?).ok()?;
-        }
-    }
-    Some(bytes)
 }
 
 /// How a job ended. Exactly one for every accepted line.

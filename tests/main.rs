@@ -24,6 +24,7 @@ mod handshakes;
 mod http2;
 mod input;
 mod journal;
+mod json;
 mod layout;
 mod load;
 mod names;

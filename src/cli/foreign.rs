@@ -30,7 +30,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["-g", "--globoff"], "URLs are taken as they are: nothing in them is expanded"),
     (&["-P", "--directory-prefix", "--dir"], "it is called --output-dir here"),
     (&["-U", "--proxy-user"], "write user and password into the URL of the proxy"),
-    (&["-T", "--upload-file", "-F", "--form", "--data", "--data-raw", "--data-binary", "--data-urlencode"], "nothing is uploaded"),
+    (&["-T", "--upload-file", "-F", "--form", "--data", "--data-raw", "--data-binary", "--data-urlencode"], "only JSON input gives requests a body; see --input-format"),
     (&["--trace", "--trace-ascii", "--libcurl"], "see --verbose"),
     (&["-M", "--manual"], "see man fetchmany"),
     (&["--http1.0", "--http3", "--http3-only"], "HTTP/1.1 and HTTP/2 are spoken; see --http1.1 and --http2"),

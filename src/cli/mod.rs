@@ -39,6 +39,18 @@ pub struct Args {
     #[arg(value_name = "INPUT", help_heading = "Input")]
     pub inputs: Vec<OsString>,
 
+    /// What INPUTs are written in
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = InputFormat::Lines, help_heading = "Input")]
+    pub input_format: InputFormat,
+
+    /// What relative URLs in INPUTs are meant from; for a directory it ends with /
+    #[arg(long, value_name = "URL", help_heading = "Input")]
+    pub base_url: Option<String>,
+
+    /// Lines of INPUTs end in NUL instead of a newline
+    #[arg(short = '0', long, help_heading = "Input")]
+    pub null: bool,
+
     /// Serve URLs written to the named pipe PATH until stopped
     ///
     /// The pipe is made, readable and writable by its owner alone, when it does not exist. Writers come and go; each
@@ -268,6 +280,15 @@ pub enum Failures {
     Count(u64),
     /// So many in a hundred.
     Percent(f64),
+}
+
+/// `--input-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// A URL on each line, and perhaps a TAB and an output name
+    Lines,
+    /// A JSON object on each line
+    Json,
 }
 
 /// `--if-exists`.

@@ -237,7 +237,11 @@ impl Driver {
                     let body = self.sink.body(&job);
                     self.engine.start(job, body, self.now);
                 }
-                schedule::Next::Fail(job, failure) => self.tell(job, Outcome::Failed(failure))?,
+                schedule::Next::Fail(job, failure) => {
+                    if let Some(job) = self.or_mirror(job, &failure) {
+                        self.tell(job, Outcome::Failed(failure))?;
+                    }
+                }
                 schedule::Next::Wait => break,
             }
         }

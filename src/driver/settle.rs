@@ -94,11 +94,24 @@ impl Driver {
             Verdict::Settled(job) => (job, failure),
             Verdict::Failed(job, failure) => (job, failure),
         };
+        let Some(job) = self.or_mirror(job, &failure) else { return Ok(()) };
         let outcome = match failure.class {
             ErrorClass::Cancelled => Outcome::Cancelled(Cow::from(failure.message)),
             _ => Outcome::Failed(failure),
         };
         self.record(job, outcome, stats, Saved::default(), started)
+    }
+
+    /// A job that failed, unless it has a mirror left: then it waits for that, like a new one.
+    pub(super) fn or_mirror(&mut self, mut job: Job, failure: &Failure) -> Option<Job> {
+        let is_ours = matches!(failure.class, ErrorClass::Local | ErrorClass::Cancelled);
+        if is_ours || self.stopping || !job.turn_to_mirror() {
+            return Some(job);
+        }
+        let (class, host) = (failure.class.as_str(), &job.host.name);
+        self.report.detail(&format!("{}: {class}: {}; asks a mirror, {host}", job.url, failure.message));
+        self.schedule.push(job, self.now);
+        None
     }
 
     /// Settles a job of which nothing was sent.

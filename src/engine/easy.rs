@@ -189,12 +189,7 @@ pub fn configure(
     if attempt.pipewait {
         easy.pipewait(true)?;
     }
-    if options.method == Method::Head {
-        easy.nobody(true)?;
-    }
-    if let Some(method) = &options.custom_method {
-        easy.custom_request(method)?;
-    }
+    method(options, attempt.job, &mut easy)?;
     if options.coding == Coding::Decoded {
         easy.accept_encoding(coding::ACCEPTED)?;
         // Decoded here: see there.
@@ -211,15 +206,18 @@ pub fn configure(
         easy.cookie(cookie)?;
     }
     ffi::share_cookies(&mut easy)?;
-    headers(options, &mut easy)?;
+    headers(options, attempt.job, &mut easy)?;
     options.route.apply(attempt.job, attempt.names, &mut easy)?;
     Ok(easy)
 }
 
-/// The headers given, and those that ask for the rest of a body or for a newer one.
-fn headers(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+/// The headers of all requests, but for those that the job's own replace; these; and those that ask for the rest of a
+/// body or for a newer one.
+fn headers(options: &Options, job: &Job, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+    let own = job.particulars.as_ref().map_or(&[][..], |particulars| &particulars.headers);
+    let is_replaced = |header: &&String| own.iter().any(|own| name(own).eq_ignore_ascii_case(name(header)));
     let mut headers = List::new();
-    for header in &options.headers {
+    for header in options.headers.iter().filter(|header| !is_replaced(header)).chain(own) {
         headers.append(header)?;
     }
     let body = easy.get_ref().body();
@@ -232,11 +230,33 @@ fn headers(options: &Options, easy: &mut Easy2<Transfer>) -> Result<(), curl::Er
     if let Some(time) = newer {
         headers.append(&format!("If-Modified-Since: {}", httpdate::fmt_http_date(time)))?;
     }
-    let any = !options.headers.is_empty() || version.is_some() || newer.is_some();
+    let any = !options.headers.is_empty() || !own.is_empty() || version.is_some() || newer.is_some();
     if let Some(range) = range {
         // Not CURLOPT_RESUME_FROM, with which libcurl judges the answer by itself, and wrongly: 416 and a body that is
         // as long as the file here are successes to it. This only sends the header, to where redirects lead too.
         easy.range(&range)?;
     }
     if any { easy.http_headers(headers) } else { Ok(()) }
+}
+
+/// The name of a header in libcurl's form: `Name: value`, `Name:` or `Name;`.
+fn name(header: &str) -> &str {
+    header.split([':', ';']).next().unwrap_or_default().trim()
+}
+
+/// The method, and the body that goes with it. A HEAD request is one whatever the job says.
+fn method(options: &Options, job: &Job, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+    if options.method == Method::Head {
+        return easy.nobody(true);
+    }
+    let particulars = job.particulars.as_deref();
+    let body = particulars.and_then(|particulars| particulars.body.as_ref());
+    if let Some(body) = body {
+        easy.post(true)?;
+        easy.post_fields_copy(body)?;
+    }
+    let named = particulars.and_then(|particulars| particulars.method.as_ref()).or(options.custom_method.as_ref());
+    // What libcurl does by itself it also does not do where a redirect says so (303).
+    let by_itself = if body.is_some() { "POST" } else { "GET" };
+    named.filter(|method| *method != by_itself).map_or(Ok(()), |method| easy.custom_request(method))
 }

@@ -4,7 +4,7 @@
 //! stops before that leaves them as they were. A file of whole lines stays one: when an earlier run was cut off in the
 //! middle of a line, that line is ended before anything is appended.
 //!
-//! Must not know what a line says.
+//! Must not know what a line says, but for the name that it may lack.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,6 +18,7 @@ use rustix::fs::{FileType, OFlags, fstat, ftruncate};
 use rustix::io::Errno;
 
 use super::streams::Lost;
+use crate::job::Job;
 use crate::outlet::Outlet;
 
 /// Who may read a file that is made.
@@ -129,6 +130,24 @@ impl Lines {
     pub fn pending(&self) -> usize {
         self.outlet.pending()
     }
+}
+
+/// The line that asks for the same job again, under the same name: on its own it would get a name that another URL has
+/// by then, and be skipped.
+pub fn again(job: &Job) -> Vec<u8> {
+    let line = job.input_line.as_slice();
+    let mut again = line.to_vec();
+    match (&job.name, &job.particulars) {
+        (Some(name), None) if !line.contains(&b'\t') => again.extend([b"\t", name.as_bytes()].concat()),
+        (Some(name), Some(particulars)) if !particulars.is_named => {
+            let end = line.iter().rposition(|byte| *byte == b'}').unwrap_or(line.len());
+            let out = format!(",\"out\":{}}}", serde_json::Value::from(name.as_str()));
+            again.splice(end.., out.into_bytes());
+        }
+        _ => {}
+    }
+    again.push(b'\n');
+    again
 }
 
 /// Opens `path`; a FIFO's reader has [`READER_PATIENCE`] to come.

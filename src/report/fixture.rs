@@ -22,6 +22,7 @@ pub fn job() -> Job {
         destination: Some(PathBuf::from("file.bin")),
         key: None,
         checksum: None,
+        particulars: None,
         num_retries: 1,
         accepted: Instant::now(),
         tries: Tries::default(),

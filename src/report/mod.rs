@@ -41,7 +41,7 @@ use self::lines::Paint;
 use self::meter::Meter;
 use self::streams::Streams;
 use self::terminal::Environment;
-use crate::job::{Job, Outcome, Settled};
+use crate::job::{Outcome, Settled};
 use crate::outlet::Outlet;
 
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
@@ -226,14 +226,7 @@ impl Report {
             file.push(&self.record);
         }
         if let (Some(file), Outcome::Failed(_) | Outcome::Cancelled(_)) = (&mut self.failed_file, &settled.outcome) {
-            let Job { input_line, name, .. } = &settled.job;
-            file.push(input_line);
-            // On its own the line would get a name that another URL has by then, and be skipped.
-            if let Some(name) = name.as_ref().filter(|_| !input_line.contains(&b'\t')) {
-                file.push(b"\t");
-                file.push(name.as_bytes());
-            }
-            file.push(b"\n");
+            file.push(&files::again(&settled.job));
         }
         if self.options.verbose > 0 {
             self.line.clear();

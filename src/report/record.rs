@@ -12,10 +12,12 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
+use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
+use serde_json::value::RawValue;
 
-use crate::job::{ErrorClass, Outcome, Settled};
+use crate::job::{ErrorClass, Id, Outcome, Settled};
 use crate::text::is_hostile;
 
 /// `exitcode` of a cancelled job: libcurl's nearest is `CURLE_ABORTED_BY_CALLBACK`, the application said stop.
@@ -31,7 +33,8 @@ struct Record<'a> {
     /// Physical line in it, from 1.
     line: u64,
     /// The `id` of a JSON input line. Lines of plain text have none.
-    id: (),
+    #[serde(serialize_with = "id")]
+    id: Option<&'a Id>,
     /// `ok`, `failed`, `skipped` or `cancelled`.
     result: &'static str,
     /// Which part of the world failed; `null` unless failed or cancelled.
@@ -125,7 +128,7 @@ impl<'a> Record<'a> {
             urlnum: job.urlnum,
             source: &job.origin.source,
             line: job.origin.line,
-            id: (),
+            id: job.particulars.as_ref().and_then(|particulars| particulars.id.as_ref()),
             result,
             error_class,
             exitcode,
@@ -156,6 +159,17 @@ impl<'a> Record<'a> {
             time_total: stats.and_then(|stats| stats.time_total),
             conn_id: stats.and_then(|stats| stats.conn_id),
             xfer_id: stats.and_then(|stats| stats.xfer_id),
+        }
+    }
+}
+
+/// A string is escaped like any other; numbers and truth values are harmless as they are.
+fn id<S: Serializer>(id: &Option<&Id>, serializer: S) -> Result<S::Ok, S::Error> {
+    match id {
+        None => serializer.serialize_none(),
+        Some(Id::Text(text)) => serializer.serialize_str(text),
+        Some(Id::Literal(literal)) => {
+            RawValue::from_string(literal.clone()).map_err(S::Error::custom)?.serialize(serializer)
         }
     }
 }

@@ -49,6 +49,7 @@ pub fn job(urlnum: u64, name: &str, now: Instant) -> Job {
         destination: None,
         key: None,
         checksum: None,
+        particulars: None,
         num_retries: 0,
         tries: Tries::default(),
         accepted: now,

@@ -18,6 +18,8 @@ use crate::job::{Checksum, ErrorClass, Failure};
 /// Bytes of a continued file that are hashed with every write until all are: faster than any network brings new ones.
 const READ_BACK: u64 = 1 << 20;
 
+/// libcurl's `CURLE_WEIRD_SERVER_REPLY`, the nearest for a body that is not the one promised.
+const WEIRD_SERVER_REPLY: i32 = 8;
 /// libcurl's `CURLE_FILESIZE_EXCEEDED`.
 const FILESIZE_EXCEEDED: i32 = 63;
 
@@ -70,6 +72,8 @@ pub struct Body {
     hashed: u64,
     /// Its SHA-256, once it is verified and if it was computed.
     sha256: Option<Checksum>,
+    /// How many there must be.
+    promised: Option<u64>,
     stage: Stage,
 }
 
@@ -122,6 +126,7 @@ impl Body {
             digests,
             hashed: 0,
             sha256: None,
+            promised: None,
             stage: Stage::New,
         }
     }
@@ -169,6 +174,7 @@ impl Body {
             false => (head.length, Some(&head.version)),
         };
         self.check(length.unwrap_or_default())?;
+        length.map_or(Ok(()), |length| self.compare(length))?;
         if let Place::File(file) = &mut self.place {
             file.open(head.from, length, version).map_err(|fault| self.failed(fault))?;
         }
@@ -231,13 +237,20 @@ impl Body {
         }
     }
 
+    /// There must be exactly so many bytes.
+    pub(super) fn promise(mut self, size: Option<u64>) -> Body {
+        self.promised = size;
+        self
+    }
+
     /// Nothing more comes: compares what is there with what was promised. To be called once, before the body is
     /// published.
     ///
     /// # Errors
-    /// Its hash is another one (`checksum`), or what was there before cannot be read (`local`).
+    /// Its size or its hash is another one (`checksum`), or what was there before cannot be read (`local`).
     pub fn verify(&mut self) -> Result<(), Failure> {
         if self.is_begun() {
+            self.compare(self.size())?;
             self.read_back(u64::MAX)?;
             self.sha256 = self.digests.finish()?;
         }
@@ -274,6 +287,16 @@ impl Body {
             }
         }
         Ok(())
+    }
+
+    fn compare(&self, size: u64) -> Result<(), Failure> {
+        match self.promised {
+            Some(promised) if promised != size => {
+                let message = format!("the body has {size} bytes instead of {promised}");
+                Err(Failure::new(ErrorClass::Checksum, WEIRD_SERVER_REPLY, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The SHA-256 in hex, where it was computed.
@@ -335,7 +358,13 @@ impl Body {
                 let message = format!("the body is larger than {limit} bytes");
                 Err(Failure::new(ErrorClass::TooLarge, FILESIZE_EXCEEDED, message))
             }
-            _ => Ok(()),
+            _ => match self.promised {
+                Some(promised) if bytes > promised => {
+                    let message = format!("the body has more than {promised} bytes");
+                    Err(Failure::new(ErrorClass::Checksum, WEIRD_SERVER_REPLY, message))
+                }
+                _ => Ok(()),
+            },
         }
     }
 }

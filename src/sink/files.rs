@@ -126,11 +126,14 @@ impl Files {
             .is_renamed(job)
             .then(|| Renaming { register: Rc::clone(&self.register), url: Digest::of(&job.request_url) });
         let unless = match self.register.if_exists() {
-            IfExists::Update if renaming.is_none() => self.modified(&name),
+            IfExists::Update if renaming.is_none() && job.is_usual() => self.modified(&name),
             _ => None,
         };
-        let origin =
-            self.request.as_ref().map(|request| Origin { url: job.request_url.clone(), request: request.clone() });
+        let origin = self
+            .request
+            .as_ref()
+            .filter(|_| job.is_usual())
+            .map(|request| Origin { url: job.request_url.clone(), request: request.clone() });
         let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
         let mut body = Body::new(Place::File(Box::new(file)), limit, digests);
         (body.unless, body.renaming) = (unless, renaming);

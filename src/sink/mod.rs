@@ -214,7 +214,8 @@ impl Sink {
     /// continued, and nothing else yet.
     pub fn body(&mut self, job: &Job) -> Body {
         let (limit, digests) = (self.max_filesize, Digests::new(job.checksum, self.sha256));
-        match &mut self.landing {
+        let size = job.particulars.as_ref().and_then(|particulars| particulars.size);
+        let body = match &mut self.landing {
             Landing::Files(files) => {
                 let mut body = files.body(job, limit, digests);
                 if self.disk_full && files.tree().is_full() {
@@ -224,7 +225,8 @@ impl Sink {
             }
             Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit, digests),
             Landing::Discard => Body::new(Place::Nowhere, limit, digests),
-        }
+        };
+        body.promise(size)
     }
 
     /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another

@@ -23,6 +23,7 @@ pub fn job(url: &str) -> Job {
         destination: None,
         key: None,
         checksum: None,
+        particulars: None,
         num_retries: 0,
         accepted: Instant::now(),
         tries: Tries::default(),

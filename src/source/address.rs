@@ -31,13 +31,45 @@ pub struct Address {
     pub host: Host,
 }
 
+/// What relative URLs are meant from (`--base-url`).
+#[derive(Debug, Clone)]
+pub struct Base(Url);
+
+impl Base {
+    /// The base that `text` names, or why it names none.
+    pub fn parse(text: &str) -> Result<Base, Cow<'static, str>> {
+        if text.contains(char::is_control) {
+            return Err("control character".into());
+        }
+        Addresses::default().parse(text.as_bytes())?;
+        Url::parse(text).map(Base).map_err(|error| error.to_string().into())
+    }
+}
+
 /// Parses URLs; remembers the last host, because a list names the same one many times in a row.
 #[derive(Default)]
 pub struct Addresses {
+    base: Option<Base>,
     last: Option<Host>,
 }
 
 impl Addresses {
+    /// Relative URLs are meant from `base`; without it they are none.
+    pub fn new(base: Option<Base>) -> Addresses {
+        Addresses { base, last: None }
+    }
+
+    /// `text` as an absolute URL (RFC 3986, 5.2), where it is relative and there is a base.
+    pub fn absolute<'a>(&self, text: &'a [u8]) -> Result<Cow<'a, [u8]>, Cow<'static, str>> {
+        let Some(Base(base)) = self.base.as_ref().filter(|_| is_relative(text)) else { return Ok(Cow::Borrowed(text)) };
+        match text.strip_prefix(b"//") {
+            Some(after_slashes) => check_authority(after_slashes)?,
+            None => check_path(text)?,
+        }
+        let joined = base.join(&readable(text)).map_err(|error| error.to_string())?;
+        Ok(Cow::Owned(String::from(joined).into_bytes()))
+    }
+
     /// The address that `text` names, or why it names none, for a person. The message quotes at most a scheme.
     pub fn parse(&mut self, text: &[u8]) -> Result<Address, Cow<'static, str>> {
         let after_slashes = after_scheme(text)?;
@@ -103,6 +135,12 @@ fn after_scheme(text: &[u8]) -> Result<usize, Cow<'static, str>> {
     Err(format!("unsupported scheme {scheme}: only http and https are fetched").into())
 }
 
+/// Whether `text` has no scheme: no colon, or none before the path begins.
+fn is_relative(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| b":/?#".contains(byte));
+    end.is_none_or(|end| text[end] != b':')
+}
+
 /// `bytes` as the name of a scheme (RFC 3986, 3.1).
 fn scheme_name(bytes: &[u8]) -> Option<&str> {
     let (first, rest) = bytes.split_first()?;
@@ -131,6 +169,11 @@ fn check_authority(text: &[u8]) -> Result<(), Cow<'static, str>> {
     if str::from_utf8(authority).is_err() {
         return Err("host, user or password is not UTF-8".into());
     }
+    check_path(rest)
+}
+
+/// Refuses the other slash, which the parser would turn into this one.
+fn check_path(rest: &[u8]) -> Result<(), Cow<'static, str>> {
     // In a query a backslash stays what it is.
     let backslash = rest.iter().position(|byte| *byte == b'\\');
     if backslash.is_some_and(|index| !rest[..index].iter().any(|byte| b"?#".contains(byte))) {

@@ -40,6 +40,8 @@ pub struct Line<'a> {
 
 /// The buffer and how far it was understood.
 pub struct Lines {
+    /// What ends a line.
+    separator: u8,
     buffer: Box<[u8]>,
     /// First byte that was not handed out.
     start: usize,
@@ -60,9 +62,16 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// An empty buffer.
+    /// An empty buffer for lines that end in a newline.
+    #[cfg(test)]
     pub fn new() -> Self {
+        Lines::ending_in(b'\n')
+    }
+
+    /// An empty buffer for lines that end in `separator`.
+    pub fn ending_in(separator: u8) -> Self {
         Lines {
+            separator,
             buffer: vec![0; CAPACITY].into_boxed_slice(),
             start: 0,
             scanned: 0,
@@ -128,7 +137,7 @@ impl Lines {
     pub fn take(&mut self) -> Option<Line<'_>> {
         loop {
             let start = self.start;
-            match self.buffer[self.scanned..self.end].iter().position(|byte| *byte == b'\n') {
+            match self.buffer[self.scanned..self.end].iter().position(|byte| *byte == self.separator) {
                 Some(offset) => {
                     let newline = self.scanned + offset;
                     self.consume(newline + 1);
@@ -173,7 +182,9 @@ impl Lines {
         }
         // All of them: a text converted twice ends its lines in CR CR LF, and a line that ended in a CR would not
         // survive being written to a file and read again.
-        while let [rest @ .., b'\r'] = text {
+        while self.separator == b'\n'
+            && let [rest @ .., b'\r'] = text
+        {
             text = rest;
         }
         if text.len() > LIMIT {

@@ -9,6 +9,7 @@
 mod address;
 mod fifo;
 mod input;
+mod json;
 mod lines;
 mod parse;
 #[cfg(test)]
@@ -26,19 +27,46 @@ use anyhow::bail;
 use self::fifo::Fifo;
 use self::input::{Read, Reader};
 use self::lines::{Condition, LIMIT, Line, Lines};
-use self::parse::{Parser, Verdict};
+use self::parse::{Parser, Refused, Verdict};
 use crate::job::{Failure, Host, Job, Origin, Tries};
 
+pub use self::address::Base;
 pub use self::fifo::InUse;
+pub use self::parse::Format;
 
 /// Bytes read at most in one call that finds no job.
 const PIECE: usize = 256 * 1024;
 
 /// What a [`Source`] is made from.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// The INPUTs in the order in which they were given.
     pub inputs: Vec<Input>,
+    /// What their lines are written in.
+    pub format: Format,
+    /// What relative URLs are meant from.
+    pub base: Option<Base>,
+    /// What ends a line.
+    pub ending: Ending,
+}
+
+/// What ends a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// A newline, perhaps after a carriage return.
+    #[default]
+    Newline,
+    /// A NUL byte.
+    Nul,
+}
+
+impl Ending {
+    fn byte(self) -> u8 {
+        match self {
+            Ending::Newline => b'\n',
+            Ending::Nul => 0,
+        }
+    }
 }
 
 /// One INPUT.
@@ -127,8 +155,8 @@ impl Source {
             current: None,
             daemon: None,
             label: Arc::from(""),
-            lines: Lines::new(),
-            parser: Parser::default(),
+            lines: Lines::ending_in(options.ending.byte()),
+            parser: Parser::new(options.format, options.base),
             accepted: 0,
             argument_bytes: 0,
             began_at: 0,
@@ -305,10 +333,10 @@ impl Source {
     fn argument(&mut self, text: &str, now: Instant) -> Option<Next> {
         self.argument_bytes += text.len() as u64;
         let condition = if text.len() > LIMIT { Condition::TooLong } else { Condition::Whole };
-        let verdict = self.parser.parse(text.as_bytes(), condition);
+        let verdict = self.parser.plain(text.as_bytes(), condition);
         self.label = match &verdict {
             Verdict::Accepted(request) => request.url.as_str().into(),
-            Verdict::Refused { url, .. } => url.as_str().into(),
+            Verdict::Refused(refused) => refused.url.as_str().into(),
             Verdict::Blank => return None,
         };
         // Kept as one line wherever lines are kept; a control character makes it a bad one either way.
@@ -358,7 +386,8 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
         Verdict::Accepted(request) => Some(Next::Job(Job {
             urlnum,
             origin: origin(),
-            input_line: line.text.to_vec(),
+            // Kept as one line wherever lines are kept: in JSON a newline is white space.
+            input_line: line.text.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect(),
             url: request.url,
             request_url: request.address.request_url,
             credentials: request.address.credentials,
@@ -366,12 +395,13 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
             name: request.name,
             destination: None,
             key: None,
-            checksum: None,
+            checksum: request.checksum,
+            particulars: request.particulars,
             num_retries: 0,
             accepted: now,
             tries: Tries::default(),
         })),
-        Verdict::Refused { url, why } => {
+        Verdict::Refused(Refused { url, why, particulars }) => {
             let job = Job {
                 urlnum,
                 origin: origin(),
@@ -384,6 +414,7 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
                 destination: None,
                 key: None,
                 checksum: None,
+                particulars,
                 num_retries: 0,
                 accepted: now,
                 tries: Tries::default(),
@@ -396,12 +427,15 @@ fn settle(verdict: Verdict, line: Line<'_>, source: &Arc<str>, urlnum: u64, now:
 /// A refused line as it is kept. Read again, it must be refused again: a line that was too long stays too long,
 /// because its beginning alone may be a URL that nobody wanted.
 fn kept(line: &Line<'_>) -> Vec<u8> {
-    match line.condition {
+    let mut kept = match line.condition {
         Condition::Whole => line.text.to_vec(),
         Condition::TooLong => [&line.text[..LIMIT.min(line.text.len())], b"~"].concat(),
         // Nor may a torn one become whole.
         Condition::Torn => [line.text, b"\x0b"].concat(),
-    }
+    };
+    // Lines that end in NUL may have newlines, and are not to become two.
+    kept.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b'\x0b');
+    kept
 }
 
 #[cfg(test)]

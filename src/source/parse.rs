@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 
-use super::address::{Address, Addresses};
+use super::address::{Address, Addresses, Base};
+use super::json;
 use super::lines::Condition;
 use super::shown::{self, readable};
+use crate::job::{Checksum, Particulars};
 use crate::text::without_credentials;
 
 /// What a line is.
@@ -18,12 +20,28 @@ pub enum Verdict {
     /// Something to fetch.
     Accepted(Request),
     /// A bad line.
-    Refused {
-        /// Its URL so far as it may be shown; bounded.
-        url: String,
-        /// Why it is bad, for a person.
-        why: Cow<'static, str>,
-    },
+    Refused(Refused),
+}
+
+/// A bad line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its URL so far as it may be shown; bounded.
+    pub url: String,
+    /// Why it is bad, for a person.
+    pub why: Cow<'static, str>,
+    /// What was understood of it.
+    pub particulars: Option<Box<Particulars>>,
+}
+
+/// What lines are written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A URL, and a name after a TAB.
+    #[default]
+    Plain,
+    /// A JSON object.
+    Json,
 }
 
 /// A good line.
@@ -35,49 +53,95 @@ pub struct Request {
     pub address: Address,
     /// The output name after the TAB.
     pub name: Option<String>,
+    /// What its body must hash to.
+    pub checksum: Option<Checksum>,
+    /// What only JSON can say.
+    pub particulars: Option<Box<Particulars>>,
 }
 
 /// Judges lines.
 #[derive(Default)]
 pub struct Parser {
+    format: Format,
     addresses: Addresses,
 }
 
 impl Parser {
+    /// A parser for lines of this format, whose relative URLs are meant from `base`.
+    pub fn new(format: Format, base: Option<Base>) -> Parser {
+        Parser { format, addresses: Addresses::new(base) }
+    }
+
     /// What `line`, a text without its line end, asks for.
     pub fn parse(&mut self, line: &[u8], condition: Condition) -> Verdict {
+        match self.format {
+            Format::Plain => self.plain(line, condition),
+            Format::Json => self.json(line, condition),
+        }
+    }
+
+    /// The same for a plain line, whatever the format of the others.
+    pub fn plain(&mut self, line: &[u8], condition: Condition) -> Verdict {
         let blank = condition != Condition::TooLong && line.iter().copied().all(is_white);
         if blank || line.starts_with(b"#") {
             return Verdict::Blank;
         }
-        match self.request(line, condition) {
+        match whole(condition).and_then(|()| self.request(line)) {
             Ok(request) => Verdict::Accepted(request),
-            Err(why) => Verdict::Refused { url: shown::refused(line, condition), why },
+            Err(why) => Verdict::Refused(Refused { url: shown::refused(line, condition), why, particulars: None }),
         }
     }
 
-    fn request(&mut self, line: &[u8], condition: Condition) -> Result<Request, Cow<'static, str>> {
-        match condition {
-            Condition::Whole => {}
-            Condition::TooLong => return Err("line is longer than 64 KiB".into()),
-            Condition::Torn => return Err("line breaks off: its FIFO was removed".into()),
+    fn json(&mut self, line: &[u8], condition: Condition) -> Verdict {
+        if condition != Condition::TooLong && line.iter().copied().all(is_white) {
+            return Verdict::Blank;
         }
-        match line.first() {
-            Some(b'-') => return Err("line begins with -: a list holds no options".into()),
-            Some(byte) if is_white(*byte) => return Err("white space before the URL".into()),
-            _ => {}
+        // Of a line that is cut nothing is shown: it is not known what it is.
+        let cut = |why| Refused { url: String::new(), why, particulars: Some(Box::default()) };
+        match whole(condition).map_err(cut).and_then(|()| json::parse(line, &mut self.addresses)) {
+            Ok(request) => Verdict::Accepted(request),
+            Err(refused) => Verdict::Refused(refused),
+        }
+    }
+
+    fn request(&mut self, line: &[u8]) -> Result<Request, Cow<'static, str>> {
+        if line.first() == Some(&b'-') {
+            return Err("line begins with -: a list holds no options".into());
         }
         let (url, name) = match line.iter().position(|byte| *byte == b'\t') {
-            Some(tab) => (&line[..tab], Some(&line[tab + 1..])),
-            None => (line, None),
+            Some(tab) if tab > 0 => (&line[..tab], Some(&line[tab + 1..])),
+            _ => (line, None),
         };
-        refuse_controls(url)?;
+        check_url(url)?;
         let name = name.map(checked_name).transpose()?;
-        // Invisible at the end, and no URL ends in one.
-        let url = url.trim_ascii_end();
-        let address = self.addresses.parse(url)?;
-        Ok(Request { url: without_credentials(&readable(url)), address, name })
+        let (url, address) = address_of(url, &mut self.addresses)?;
+        Ok(Request { url, address, name, checksum: None, particulars: None })
     }
+}
+
+/// Whether the line is all there.
+fn whole(condition: Condition) -> Result<(), Cow<'static, str>> {
+    match condition {
+        Condition::Whole => Ok(()),
+        Condition::TooLong => Err("line is longer than 64 KiB".into()),
+        Condition::Torn => Err("line breaks off: its FIFO was removed".into()),
+    }
+}
+
+/// Refuses what no URL has.
+pub fn check_url(url: &[u8]) -> Result<(), Cow<'static, str>> {
+    match url.first() {
+        Some(byte) if is_white(*byte) => Err("white space before the URL".into()),
+        _ => refuse_controls(url),
+    }
+}
+
+/// The URL as it is shown, and where it leads.
+pub fn address_of(url: &[u8], addresses: &mut Addresses) -> Result<(String, Address), Cow<'static, str>> {
+    // Invisible at the end, and no URL ends in one.
+    let url = addresses.absolute(url.trim_ascii_end())?;
+    let address = addresses.parse(&url)?;
+    Ok((without_credentials(&readable(&url)), address))
 }
 
 /// ASCII white space, vertical tab included.
@@ -104,7 +168,7 @@ fn refuse_controls(text: &[u8]) -> Result<(), Cow<'static, str>> {
 }
 
 /// The output name as text.
-fn checked_name(name: &[u8]) -> Result<String, Cow<'static, str>> {
+pub fn checked_name(name: &[u8]) -> Result<String, Cow<'static, str>> {
     if name.is_empty() {
         return Err("no output name after the TAB".into());
     }
@@ -126,7 +190,7 @@ mod tests {
 
     fn why(line: &[u8]) -> String {
         match parse(line) {
-            Verdict::Refused { why, .. } => why.into_owned(),
+            Verdict::Refused(refused) => refused.why.into_owned(),
             other => panic!("{line:?} is {other:?}"),
         }
     }
@@ -166,7 +230,7 @@ mod tests {
                 format!("http://h/a\tna{control}me"),
                 format!("http://h/a\tname{control}"),
             ] {
-                assert!(matches!(parse(line.as_bytes()), Verdict::Refused { .. }), "{line:?}");
+                assert!(matches!(parse(line.as_bytes()), Verdict::Refused(_)), "{line:?}");
             }
         }
         assert_eq!(why(b"http://h/a\0http://evil/"), "NUL byte in the line; is this UTF-16? Lists are UTF-8");
@@ -209,7 +273,7 @@ mod tests {
         let big: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
         for bytes in [little, big] {
             for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                assert!(matches!(parse(line), Verdict::Refused { .. }), "{line:?}");
+                assert!(matches!(parse(line), Verdict::Refused(_)), "{line:?}");
             }
         }
     }
@@ -221,7 +285,8 @@ mod tests {
             (Condition::Torn, "line breaks off: its FIFO was removed"),
         ] {
             let verdict = Parser::default().parse(b"http://h/a", condition);
-            assert_eq!(verdict, Verdict::Refused { url: "http://h/a".into(), why: message.into() });
+            let refused = Refused { url: "http://h/a".into(), why: message.into(), particulars: None };
+            assert_eq!(verdict, Verdict::Refused(refused));
         }
     }
 
@@ -275,7 +340,7 @@ mod tests {
             for _ in 0..random(&mut state) % 9 {
                 line.extend_from_slice(PARTS[random(&mut state) % PARTS.len()]);
             }
-            let Verdict::Accepted(Request { url, address, name }) = parser.parse(&line, Condition::Whole) else {
+            let Verdict::Accepted(Request { url, address, name, .. }) = parser.parse(&line, Condition::Whole) else {
                 continue;
             };
             accepted += 1;

@@ -86,8 +86,8 @@ proptest! {
         let mut parser = Parser::default();
         match parser.parse(&line, Condition::Whole) {
             Verdict::Blank => {}
-            Verdict::Refused { why, .. } => prop_assert!(!why.is_empty()),
-            Verdict::Accepted(Request { url, address, name }) => {
+            Verdict::Refused(refused) => prop_assert!(!refused.why.is_empty()),
+            Verdict::Accepted(Request { url, address, name, .. }) => {
                 let sent = &address.request_url;
                 prop_assert!(sent.starts_with("http://") || sent.starts_with("https://"));
                 prop_assert!(sent.bytes().all(|byte| byte.is_ascii_graphic()) && !sent.contains('#'));
@@ -111,7 +111,7 @@ proptest! {
         for condition in [Condition::Whole, Condition::Torn, Condition::TooLong] {
             let shown = match Parser::default().parse(&line, condition) {
                 Verdict::Blank => String::new(),
-                Verdict::Refused { url, why } => url + &why,
+                Verdict::Refused(refused) => refused.url + &refused.why,
                 Verdict::Accepted(request) => request.url,
             };
             prop_assert!(!shown.contains("S3CR3T"), "{}", shown);

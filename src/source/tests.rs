@@ -14,7 +14,7 @@ use super::*;
 type Told = (String, u64, String, Option<String>);
 
 fn open(inputs: Vec<Input>) -> Source {
-    Source::open(Options { inputs }).expect("every input opens")
+    Source::open(Options { inputs, ..Options::default() }).expect("every input opens")
 }
 
 fn next(source: &mut Source) -> Next {
@@ -176,7 +176,8 @@ fn the_daemon_reads_its_fifo_last_and_never_ends() {
         assert!(matches!(next(&mut source), Next::NotNow));
     }
     assert!(!source.progress().ended);
-    let other = Source::open(Options { inputs: vec![Input::Daemon(path)] }).err().expect("refused");
+    let other =
+        Source::open(Options { inputs: vec![Input::Daemon(path)], ..Options::default() }).err().expect("refused");
     assert!(other.downcast_ref::<InUse>().is_some(), "{other:#}");
 }
 
@@ -238,11 +239,12 @@ fn inputs_that_cannot_be_read_and_doubled_ones_are_errors_at_the_start() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let good = list(&directory, "good", b"http://h/\n");
     let missing = directory.path().join("missing");
-    let error = Source::open(Options { inputs: vec![Input::Path(good), Input::Path(missing.clone())] });
+    let error =
+        Source::open(Options { inputs: vec![Input::Path(good), Input::Path(missing.clone())], ..Options::default() });
     let error = format!("{:#}", error.err().expect("refused"));
     assert!(error.contains(&*missing.to_string_lossy()), "{error}");
     let daemons = ["a", "b"].map(|name| Input::Daemon(directory.path().join(name)));
-    assert!(Source::open(Options { inputs: daemons.into() }).is_err());
+    assert!(Source::open(Options { inputs: daemons.into(), ..Options::default() }).is_err());
 }
 
 #[test]

@@ -207,3 +207,40 @@ fn one_host_is_one_allocation_while_it_is_named_again_and_again() {
     assert!(names.len() == 3 && names.iter().all(|name| Arc::ptr_eq(name, &names[0])));
     assert_eq!(addresses.parse(b"https://h/").map(|address| address.host.port), Ok(443));
 }
+
+#[test]
+fn relative_urls_are_meant_from_the_base() {
+    let base = |text| Addresses::new(Some(Base::parse(text).unwrap()));
+    let found = |addresses: &mut Addresses, text: &str| -> Result<String, String> {
+        let absolute = addresses.absolute(text.as_bytes()).map_err(Cow::into_owned)?;
+        addresses.parse(&absolute).map(|address| address.request_url).map_err(Cow::into_owned)
+    };
+    let mut addresses = base("http://u:p@h/dir/file?q#f");
+    for (text, url) in [
+        ("a", "http://h/dir/a"),
+        ("/a", "http://h/a"),
+        ("../a", "http://h/a"),
+        ("../../../a", "http://h/a"),
+        ("./", "http://h/dir/"),
+        ("?x", "http://h/dir/file?x"),
+        ("a:b/c", ""),
+        ("x/a:b", "http://h/dir/x/a:b"),
+        ("//other/a", "http://other/a"),
+        ("https://other/a", "https://other/a"),
+        ("a\u{e9}", "http://h/dir/a%C3%A9"),
+        ("", "http://h/dir/file?q"),
+        ("ftp://h/a", ""),
+        ("localhost:80/a", ""),
+        ("///a", ""),
+        ("//", ""),
+        ("//a@b@c/", ""),
+        ("\\\\other\\a", ""),
+        ("/\\other/a", ""),
+    ] {
+        assert_eq!(found(&mut addresses, text).unwrap_or_default(), url, "{text:?}");
+    }
+    for text in ["", "h/dir", "ftp://h/", "http://", "http://h/\n"] {
+        assert!(Base::parse(text).is_err(), "{text:?}");
+    }
+    assert!(found(&mut Addresses::default(), "a").is_err());
+}
