@@ -23,7 +23,7 @@ _fetchmany() {
 
     case "${cmd}" in
         fetchmany)
-            opts="-d -o -J -j -m -H -A -u -x -k -4 -6 -I -q -v -V -h --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --user --proxy --insecure --cacert --resolve --http1.1 --http2 --compressed --max-redirs --ipv4 --ipv6 --head --json --results --failed --sha256 --quiet --verbose --progress --color --version --generate --help"
+            opts="-d -o -J -j -m -H -A -u -x -k -4 -6 -I -w -q -v -V -h --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --dry-run --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --user --proxy --insecure --cacert --resolve --http1.1 --http2 --compressed --max-redirs --ipv4 --ipv6 --head --json --write-out --ordered --results --failed --sha256 --quiet --verbose --progress --color --version --generate --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -173,6 +173,14 @@ _fetchmany() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --write-out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --results)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -190,7 +198,7 @@ _fetchmany() {
                     return 0
                     ;;
                 --generate)
-                    COMPREPLY=($(compgen -W "man complete-bash complete-zsh complete-fish" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "man complete-bash complete-zsh complete-fish complete-powershell" -- "${cur}"))
                     return 0
                     ;;
                 *)

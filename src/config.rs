@@ -89,14 +89,20 @@ impl Config {
                 name_from: if args.remote_header_name { sink::NameFrom::Header } else { sink::NameFrom::Url },
                 continued: continued(&args),
                 sync: args.sync,
+                run: if args.dry_run { sink::Run::Dry } else { sink::Run::Real },
             },
             schedule: schedule(&args),
-            journal: journal::Options { path: args.journal.clone(), retry_failed: args.retry_failed },
+            journal: journal::Options {
+                path: args.journal.clone(),
+                retry_failed: args.retry_failed,
+                read_only: args.dry_run,
+            },
             report: report::Options {
-                results: if args.json { report::Results::Json } else { report::Results::Human },
+                results: results(&args)?,
+                ordered: args.ordered,
                 stream,
-                results_file: args.results.clone(),
-                failed_file: args.failed.clone(),
+                results_file: args.results.clone().filter(|_| !args.dry_run),
+                failed_file: args.failed.clone().filter(|_| !args.dry_run),
                 append: kind == Kind::Daemon || args.journal.is_some(),
                 progress: match args.progress {
                     cli::Progress::Auto => report::ProgressStyle::Auto,
@@ -272,6 +278,23 @@ fn checksums(args: &Args, target: &sink::Target) -> anyhow::Result<sink::Checksu
         (Some(path), sink::Target::Files { .. }) => sink::Checksums::read(path),
         (Some(_), _) => bail!("--checksum-file verifies files: it does not go with -o -"),
     }
+}
+
+/// The form of results.
+fn results(args: &Args) -> anyhow::Result<report::Results> {
+    let Some(format) = &args.write_out else {
+        return Ok(if args.json { report::Results::Json } else { report::Results::Human });
+    };
+    let text = match format.strip_prefix('@') {
+        None => format.clone(),
+        Some("-") if inputs(args).iter().any(|input| matches!(input, source::Input::Stdin)) => {
+            bail!("--write-out @-: standard input is the list")
+        }
+        Some("-") => std::io::read_to_string(std::io::stdin()).context("read the --write-out format")?,
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("read the --write-out format {path}"))?,
+    };
+    let format = report::Format::parse(&text).map_err(|error| anyhow::anyhow!("--write-out: {error}"))?;
+    Ok(report::Results::Written(if args.dry_run { format.without_files() } else { format }))
 }
 
 fn request(mut args: Args) -> anyhow::Result<Request> {

@@ -49,8 +49,8 @@ pub struct Args {
     /// Name of each file below the output directory; - for standard output
     ///
     /// Placeholders: {name} last component of the URL's path, {stem} and {ext} its two parts (the extension with its
-    /// dot), {host}, {port}, {path} the path with its directories, {line} the line number, {hash} a hash of the URL;
-    /// {{ and }} for braces. With - each body is written to standard output whole, one after another, and result
+    /// dot), {host}, {port}, {path} the path with its directories, {line} the line number, {hash} a hash of the URL,
+    /// {hash:N} its first N digits (of 64), as in {hash:2}/{hash} for millions of files; {{ and }} for braces. With - each body is written to standard output whole, one after another, and result
     /// lines go to standard error.
     #[arg(short = 'o', long, value_name = "TEMPLATE", help_heading = "Output")]
     pub output: Option<String>,
@@ -74,6 +74,13 @@ pub struct Args {
     /// input line comes first.
     #[arg(short = 'J', long, conflicts_with_all = ["output", "discard", "head"], help_heading = "Output")]
     pub remote_header_name: bool,
+
+    /// Say what would be fetched, and to where; fetch and write nothing
+    ///
+    /// Lines that are bad, come twice, or whose file is there already are told as they would be; for the others the result
+    /// is skipped, as "would be fetched". Files named by options are neither made nor emptied.
+    #[arg(long, conflicts_with = "fifo", help_heading = "Output")]
+    pub dry_run: bool,
 
     /// Do not set files' times to the server's Last-Modified
     #[arg(long, help_heading = "Output")]
@@ -237,6 +244,30 @@ pub struct Args {
     #[arg(long, help_heading = "Results")]
     pub json: bool,
 
+    /// Print FORMAT for each URL instead, with curl's %{variables}
+    ///
+    /// Variables are the keys of the record (see RESULTS), response_code, url.host, urle.host and the like (scheme, host,
+    /// port, path, query, fragment of the URL as typed and of the last one), and json for the record itself. \n, \r and \t
+    /// are what they are in C, %% is a percent sign. What follows %{stderr} goes to standard error, what follows
+    /// %output{FILE} to that file (%output{>>FILE} adds to it), what follows %{stdout} to where results go; what follows
+    /// %{onerror} is for failures alone. @FILE reads the format from a file, @- from standard input. No line end is added.
+    #[arg(
+        short = 'w',
+        long,
+        value_name = "FORMAT",
+        conflicts_with = "json",
+        allow_hyphen_values = true,
+        help_heading = "Results"
+    )]
+    pub write_out: Option<String>,
+
+    /// Print results in the order of the list, not of their ends
+    ///
+    /// A result waits for those of all lines before it. Reading the list waits when it is 16384 lines ahead of the oldest
+    /// URL that is not done. --results and --failed keep the order of the ends.
+    #[arg(long, help_heading = "Results")]
+    pub ordered: bool,
+
     /// Write the JSON results to FILE as well
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub results: Option<PathBuf>,
@@ -348,6 +379,8 @@ pub enum Generate {
     CompleteZsh,
     /// Completions for fish
     CompleteFish,
+    /// Completions for PowerShell
+    CompletePowershell,
 }
 
 /// Reads the command line; prints help, version or a usage error and exits when that is what it asks for.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
+use serde_json::{Map, Value};
 
 use crate::job::{ErrorClass, Outcome, Settled};
 use crate::text::is_hostile;
@@ -107,6 +108,17 @@ pub fn push(out: &mut Vec<u8>, settled: &Settled) -> serde_json::Result<()> {
     Ok(())
 }
 
+/// The record of `settled` by its keys, not escaped.
+///
+/// # Errors
+/// None that is known.
+pub fn object(settled: &Settled) -> serde_json::Result<Map<String, Value>> {
+    match serde_json::to_value(Record::of(settled))? {
+        Value::Object(object) => Ok(object),
+        _ => Ok(Map::new()),
+    }
+}
+
 impl<'a> Record<'a> {
     fn of(settled: &'a Settled) -> Record<'a> {
         let Settled { job, outcome, stats, saved, time_queue } = settled;
@@ -193,7 +205,6 @@ impl Formatter for Ndjson {
 mod tests {
     use super::*;
     use crate::report::fixture;
-    use serde_json::Value;
 
     const KEYS: [&str; 34] = [
         "urlnum",

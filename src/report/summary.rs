@@ -11,6 +11,7 @@ use super::meter::Meter;
 use super::tally::Tally;
 use super::units::{Bytes, Count, Rate, Time};
 use super::{Progress, escape};
+use crate::job::WOULD_BE_FETCHED;
 
 /// How it stands: `1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
 pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
@@ -40,9 +41,13 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
     text
 }
 
-/// What came of it: `1,234 ok, 3 failed (2 http, 1 dns), 5 skipped; 12.34 MiB in 1m20s, 157.95 KiB/s`.
+/// What came of it: `1,234 ok, 3 failed (2 http, 1 dns), 5 skipped; 12.34 MiB in 1m20s, 157.95 KiB/s`. Or what would
+/// come of it: `dry run: 1,234 would be fetched, 3 failed (3 input), 5 skipped`.
 pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
-    let mut text = format!("{} ok", Count(tally.ok));
+    let mut text = match tally.planned {
+        0 => format!("{} ok", Count(tally.ok)),
+        planned => format!("dry run: {} {WOULD_BE_FETCHED}", Count(planned)),
+    };
     if tally.failed() > 0 {
         let classes: Vec<_> =
             tally.failures().map(|(class, count)| format!("{} {}", Count(count), class.as_str())).collect();
@@ -52,6 +57,9 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
         if count > 0 {
             let _ = write!(text, ", {} {what}", Count(count));
         }
+    }
+    if tally.planned > 0 {
+        return text;
     }
     let _ = write!(text, "; {} in {}", Bytes(tally.bytes), Time(elapsed));
     if !elapsed.is_zero() {
@@ -77,6 +85,7 @@ pub fn hint(tally: &Tally, failed_file: Option<&Path>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{Outcome, Settled};
     use crate::report::fixture;
     use std::time::Instant;
 
@@ -97,6 +106,12 @@ mod tests {
             "1 ok, 2 failed (1 http, 1 protocol), 1 skipped, 1 cancelled; 12.30 MiB in 1.50s, 8.20 MiB/s"
         );
         assert_eq!(outcome(&Tally::default(), Duration::ZERO), "0 ok; 0 B in 0.00s");
+        let mut dry = Tally::default();
+        for reason in [WOULD_BE_FETCHED, WOULD_BE_FETCHED, "exists"] {
+            dry.count(&Settled { outcome: Outcome::Skipped(reason.into()), ..fixture::skipped() });
+        }
+        assert_eq!(outcome(&dry, time), "dry run: 2 would be fetched, 1 skipped");
+        assert_eq!(dry.settled(), 3);
     }
 
     #[test]

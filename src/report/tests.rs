@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::terminal::Size;
 use super::*;
+use crate::job::Settled;
 use crate::text::is_hostile;
 
 mod screen;
@@ -24,6 +25,7 @@ struct Stage {
 fn options() -> Options {
     Options {
         results: Results::Human,
+        ordered: false,
         stream: Stream::Stdout,
         results_file: None,
         failed_file: None,
