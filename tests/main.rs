@@ -28,6 +28,7 @@ mod load;
 mod names;
 mod ordered;
 mod politeness;
+mod progress;
 mod rates;
 mod redirects;
 mod requests;

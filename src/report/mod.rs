@@ -21,6 +21,7 @@ mod progress;
 mod record;
 mod screen;
 mod settled;
+mod slots;
 mod streams;
 mod summary;
 mod tally;
@@ -43,6 +44,7 @@ use self::frame::Frame;
 use self::lines::Paint;
 use self::meter::Meter;
 use self::order::Order;
+use self::slots::Slots;
 use self::streams::Streams;
 use self::terminal::Environment;
 use crate::outlet::Outlet;
@@ -83,6 +85,7 @@ pub struct Report {
     failures: Failures,
     tally: Tally,
     meter: Meter,
+    slots: Slots,
     show: Show,
     opened: Instant,
     /// The latest time that was told.
@@ -220,6 +223,7 @@ impl Report {
             failures: Failures::new(now),
             tally: Tally::default(),
             meter: Meter::new(now),
+            slots: Slots::default(),
             show,
             opened: now,
             latest: now,
@@ -266,7 +270,7 @@ impl Report {
                 *interval = if progress.in_flight > 0 { DRAW_INTERVAL } else { IDLE_INTERVAL };
                 let screen = self.streams.screen();
                 let size = self.environment.size_of(screen.fd());
-                let frame = Frame::compose(progress, &self.tally, &self.meter, now, size);
+                let frame = Frame::compose(progress, &self.tally, &self.meter, &mut self.slots, now, size);
                 screen.draw(frame.as_ref(), size);
             }
             Show::Plain { last, told } => {

@@ -32,6 +32,9 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
     if let Some(rate) = meter.rate() {
         let _ = write!(text, ", {}", Rate(rate));
     }
+    if let Some(mean) = meter.mean() {
+        let _ = write!(text, " (mean {})", Rate(mean));
+    }
     if let Some(fraction) = progress.fraction(tally) {
         let _ = write!(text, ", {:.0}% of the list", (fraction * 100.0).floor());
     }
@@ -68,18 +71,25 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
     text
 }
 
-/// Where the failures are kept, or could be; `None` when nothing failed.
+/// What to do about the URLs that are not done; `None` when all are.
 pub fn hint(tally: &Tally, failed_file: Option<&Path>) -> Option<String> {
-    let failed = tally.failed();
-    let mut text = format!("{} failed: ", Count(failed));
+    let counts = [(tally.failed(), "failed"), (tally.cancelled, "cancelled")];
+    let undone: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", Count(*count)))
+        .collect();
+    let mut text = format!("{}: ", undone.join(", "));
     match failed_file {
         Some(path) => {
-            text.push_str("see ");
-            escape::push_bytes(&mut text, path.as_os_str().as_bytes());
+            let mut name = String::new();
+            escape::push_bytes(&mut name, path.as_os_str().as_bytes());
+            // The file cannot be read and emptied at once.
+            let _ = write!(text, "see {name}; run again with {name} as INPUT and another --failed FILE");
         }
-        None => text.push_str("use --failed FILE to keep the list"),
+        None => text.push_str("run again with --failed FILE to keep their lines as a list"),
     }
-    (failed > 0).then_some(text)
+    (!undone.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
@@ -116,8 +126,14 @@ mod tests {
 
     #[test]
     fn failures_are_pointed_to() {
-        assert_eq!(hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(), "2 failed: see failed\\x1b.txt");
-        assert_eq!(hint(&tally(), None).unwrap(), "2 failed: use --failed FILE to keep the list");
+        assert_eq!(
+            hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(),
+            "2 failed, 1 cancelled: see failed\\x1b.txt; run again with failed\\x1b.txt as INPUT and another --failed FILE"
+        );
+        assert_eq!(
+            hint(&tally(), None).unwrap(),
+            "2 failed, 1 cancelled: run again with --failed FILE to keep their lines as a list"
+        );
         assert_eq!(hint(&Tally::default(), None), None);
     }
 
@@ -143,7 +159,7 @@ mod tests {
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1));
         assert_eq!(
             status(&progress, &tally(), &meter),
-            "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s, 10% of the list, ETA 1m30s"
+            "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s (mean 12.30 MiB/s), 10% of the list, ETA 1m30s"
         );
     }
 }

@@ -308,7 +308,10 @@ fn without_a_terminal_a_line_every_ten_seconds_says_how_it_stands() {
     }
     let text = stage.stderr();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.starts_with("fetchmany: 1 ok, 1 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"), "{text}");
+    assert!(
+        text.starts_with("fetchmany: 1 ok, 1 running, 97.66 KiB/s (mean 97.66 KiB/s), 5% of the list, ETA 3m10s\n"),
+        "{text}"
+    );
 }
 
 #[test]
