@@ -92,10 +92,10 @@ Register-ArgumentCompleter -Native -CommandName 'fetchmany' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'No results and no progress, failures on standard error; twice: nothing at all')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Tell on standard error of retries, of connections, and of each host that is treated with care')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Tell on standard error of retries, of connections, and of each host that is treated with care')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print the usual options; with --help all of them, and more about each')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print the usual options; with --help all of them, and more about each')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print the version and those of the libraries')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print the version and those of the libraries')
-            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
-            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
     })

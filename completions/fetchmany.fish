@@ -66,5 +66,5 @@ complete -c fetchmany -l ordered -d 'Print results in the order of the list, not
 complete -c fetchmany -l sha256 -d 'Compute the SHA-256 of every body for its result'
 complete -c fetchmany -s q -l quiet -d 'No results and no progress, failures on standard error; twice: nothing at all'
 complete -c fetchmany -s v -l verbose -d 'Tell on standard error of retries, of connections, and of each host that is treated with care'
+complete -c fetchmany -s h -l help -d 'Print the usual options; with --help all of them, and more about each'
 complete -c fetchmany -s V -l version -d 'Print the version and those of the libraries'
-complete -c fetchmany -s h -l help -d 'Print help (see more with \'--help\')'

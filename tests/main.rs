@@ -20,6 +20,7 @@ mod faults;
 mod fifo;
 mod frames;
 mod handshakes;
+mod help;
 mod http2;
 mod input;
 mod journal;

@@ -24,7 +24,7 @@ run (directory, disk, descriptors), 130/143 interrupted.";
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "fetchmany", about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
-#[command(disable_version_flag = true, max_term_width = 100)]
+#[command(disable_version_flag = true, disable_help_flag = true, max_term_width = 100)]
 pub struct Args {
     /// URLs, files of URLs, or - for standard input
     ///
@@ -246,7 +246,7 @@ pub struct Args {
 
     /// Print FORMAT for each URL instead, with curl's %{variables}
     ///
-    /// Variables are the keys of the record (see RESULTS), response_code, url.host, urle.host and the like (scheme, host,
+    /// Variables are the keys of the record (see RESULT RECORD), response_code, url.host, urle.host and the like (scheme, host,
     /// port, path, query, fragment of the URL as typed and of the last one), and json for the record itself. \n, \r and \t
     /// are what they are in C, %% is a percent sign. What follows %{stderr} goes to standard error, what follows
     /// %output{FILE} to that file (%output{>>FILE} adds to it), what follows %{stdout} to where results go; what follows
@@ -301,6 +301,10 @@ pub struct Args {
     /// When to use colours
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, help_heading = "Results")]
     pub color: Color,
+
+    /// Print the usual options; with --help all of them, and more about each
+    #[arg(short = 'h', long, action = ArgAction::Help, help_heading = "Set-up")]
+    help: Option<bool>,
 
     /// Print the version and those of the libraries
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Set-up")]
@@ -383,11 +387,24 @@ pub enum Generate {
     CompletePowershell,
 }
 
+/// What `-h` shows: the options of most command lines. `--help` shows all.
+#[rustfmt::skip]
+const USUAL: [&str; 24] = [
+    "inputs", "fifo", "output_dir", "output", "tree", "discard", "if_exists", "dry_run", "jobs", "per_host", "rate",
+    "limit_rate", "retry", "max_time", "headers", "user", "head", "json", "write_out", "failed", "quiet", "verbose",
+    "help", "version",
+];
+
 /// Reads the command line; prints help, version or a usage error and exits when that is what it asks for.
 /// `libraries` goes into `--version`.
 pub fn parse(libraries: &str) -> Args {
     let version = format!("{} ({libraries})", env!("CARGO_PKG_VERSION"));
-    let matches = command().version(version).get_matches();
+    // Not in the definition: the manual page would leave out what such an option is for.
+    let command = command().version(version).mut_args(|arg| {
+        let unusual = !USUAL.contains(&arg.get_id().as_str());
+        arg.hide_short_help(unusual)
+    });
+    let matches = command.get_matches();
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
@@ -415,5 +432,13 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_usual_options_are_options() {
+        let command = command();
+        for id in USUAL {
+            assert!(command.get_arguments().any(|arg| arg.get_id() == id), "{id}");
+        }
     }
 }
