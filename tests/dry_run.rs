@@ -100,7 +100,7 @@ fn a_person_and_a_format_are_told_the_same() {
     let url = server.url("/a");
     let run = Fetch::new().args(["--dry-run", "-d", "out", &url]).run();
     run.assert_exit(0);
-    assert!(run.stdout_text().contains("out/a") && run.stdout_text().contains("would be fetched"), "{run}");
+    assert!(run.stdout_text().starts_with("fetch ") && run.stdout_text().contains("  out/a  "), "{run}");
     let run = Fetch::new().args(["--dry-run", "-w", "%{filename_effective}\\n%output{file}x", "-d", "out", &url]).run();
     assert_eq!(run.assert_exit(0).stdout_text(), "out/a\n");
     assert!(run.place().tree(".").is_empty(), "{run}");

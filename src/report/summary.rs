@@ -71,7 +71,7 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
     text
 }
 
-/// What to do about the URLs that are not done; `None` when all are.
+/// What to do about the URLs that are not done; `None` when all are, and in a dry run.
 pub fn hint(tally: &Tally, failed_file: Option<&Path>) -> Option<String> {
     let counts = [(tally.failed(), "failed"), (tally.cancelled, "cancelled")];
     let undone: Vec<_> = counts
@@ -89,7 +89,7 @@ pub fn hint(tally: &Tally, failed_file: Option<&Path>) -> Option<String> {
         }
         None => text.push_str("run again with --failed FILE to keep their lines as a list"),
     }
-    (!undone.is_empty()).then_some(text)
+    (!undone.is_empty() && tally.planned == 0).then_some(text)
 }
 
 #[cfg(test)]
