@@ -399,13 +399,16 @@ const USUAL: [&str; 24] = [
 /// `libraries` goes into `--version`.
 pub fn parse(libraries: &str) -> Args {
     let version = format!("{} ({libraries})", env!("CARGO_PKG_VERSION"));
-    // Not in the definition: the manual page would leave out what such an option is for.
-    let command = command().version(version).mut_args(|arg| {
+    let matches = with_short_help(command().version(version)).get_matches();
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Leaves the unusual options out of `-h`. Not in the definition: the manual page would leave out what they are for.
+fn with_short_help(command: Command) -> Command {
+    command.mut_args(|arg| {
         let unusual = !USUAL.contains(&arg.get_id().as_str());
         arg.hide_short_help(unusual)
-    });
-    let matches = command.get_matches();
-    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    })
 }
 
 /// What is typed, without the program's name.

@@ -13,9 +13,12 @@ use super::units::{Bytes, Count, Rate, Time};
 use super::{Progress, escape};
 use crate::job::WOULD_BE_FETCHED;
 
-/// How it stands: `1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
+/// How it stands: `1,239/4,000: 1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
 pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
-    let mut text = format!("{} ok", Count(tally.ok));
+    let mut text = match progress.list_ended {
+        true => format!("{}/{}: {} ok", Count(tally.settled()), Count(progress.lines), Count(tally.ok)),
+        false => format!("{} ok", Count(tally.ok)),
+    };
     // Writing to a String does not fail.
     for (count, what) in [(tally.failed(), "failed"), (tally.skipped, "skipped")] {
         if count > 0 {
@@ -159,7 +162,7 @@ mod tests {
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1));
         assert_eq!(
             status(&progress, &tally(), &meter),
-            "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s (mean 12.30 MiB/s), 10% of the list, ETA 1m30s"
+            "5/50: 1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s (mean 12.30 MiB/s), 10% of the list, ETA 1m30s"
         );
     }
 }
