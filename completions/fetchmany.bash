@@ -23,7 +23,7 @@ _fetchmany() {
 
     case "${cmd}" in
         fetchmany)
-            opts="-d -o -J -j -m -H -A -u -x -k -4 -6 -I -w -q -v -h -V --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --dry-run --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --max-failures --fail-early --header --user-agent --user --proxy --insecure --cacert --resolve --http1.1 --http2 --compressed --max-redirs --ipv4 --ipv6 --head --json --write-out --ordered --results --failed --quiet --verbose --progress --color --help --version --generate"
+            opts="-d -o -J -j -m -H -A -u -x -k -4 -6 -I -w -q -v -h -V --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --dry-run --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --user --proxy --insecure --cacert --resolve --http1.1 --http2 --compressed --max-redirs --ipv4 --ipv6 --head --json --write-out --ordered --results --failed --sha256 --quiet --verbose --progress --color --help --version --generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -118,6 +118,14 @@ _fetchmany() {
                     return 0
                     ;;
                 --max-failures)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --journal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checksum-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

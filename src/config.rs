@@ -285,15 +285,10 @@ fn results(args: &Args) -> anyhow::Result<report::Results> {
     let Some(format) = &args.write_out else {
         return Ok(if args.json { report::Results::Json } else { report::Results::Human });
     };
-    let text = match format.strip_prefix('@') {
-        None => format.clone(),
-        Some("-") if inputs(args).iter().any(|input| matches!(input, source::Input::Stdin)) => {
-            bail!("--write-out @-: standard input is the list")
-        }
-        Some("-") => std::io::read_to_string(std::io::stdin()).context("read the --write-out format")?,
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("read the --write-out format {path}"))?,
-    };
-    let format = report::Format::parse(&text).map_err(|error| anyhow::anyhow!("--write-out: {error}"))?;
+    if format == "@-" && inputs(args).iter().any(|input| matches!(input, source::Input::Stdin)) {
+        bail!("--write-out @-: standard input is the list");
+    }
+    let format = report::Format::open(format).context("--write-out")?;
     Ok(report::Results::Written(if args.dry_run { format.without_files() } else { format }))
 }
 

@@ -78,7 +78,7 @@ fn help_is_grouped_and_its_short_form_is_short() {
     let (short, long) = (said(&["-h"]), said(&["--help"]));
     assert!(short.lines().count() < 60 && long.lines().count() > 150, "{short}");
     let mut from = 0;
-    for group in ["Input:", "Output:", "How many:", "Trying:", "Request:", "Results:", "Set-up:"] {
+    for group in ["Input:", "Output:", "How many:", "Trying:", "Job:", "Request:", "Results:", "Set-up:"] {
         let at = long[from..].find(&format!("\n{group}\n")).unwrap_or_else(|| panic!("{group} after {from}\n{long}"));
         from += at;
         assert!(short.contains(&format!("\n{group}\n")), "{group}\n{short}");

@@ -389,9 +389,9 @@ pub enum Generate {
 
 /// What `-h` shows: the options of most command lines. `--help` shows all.
 #[rustfmt::skip]
-const USUAL: [&str; 24] = [
+const USUAL: [&str; 25] = [
     "inputs", "fifo", "output_dir", "output", "tree", "discard", "if_exists", "dry_run", "jobs", "per_host", "rate",
-    "limit_rate", "retry", "max_time", "headers", "user", "head", "json", "write_out", "failed", "quiet", "verbose",
+    "limit_rate", "retry", "max_time", "journal", "headers", "user", "head", "json", "write_out", "failed", "quiet", "verbose",
     "help", "version",
 ];
 

@@ -8,6 +8,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -131,6 +132,19 @@ const PARTS: &[(&str, Part)] = &[
 ];
 
 impl Format {
+    /// A format as it is typed: `@FILE` is in a file, `@-` on standard input.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none; the error names the file.
+    pub fn open(typed: &str) -> anyhow::Result<Format> {
+        let text = match typed.strip_prefix('@') {
+            None => typed.to_owned(),
+            Some("-") => std::io::read_to_string(std::io::stdin()).context("read standard input")?,
+            Some(path) => std::fs::read_to_string(path).with_context(|| format!("read {path}"))?,
+        };
+        Format::parse(&text).map_err(anyhow::Error::msg)
+    }
+
     /// Reads curl's syntax: `%{name}`, `%%`, `\n`, `\r`, `\t`, `%{json}`, `%{stdout}`, `%{stderr}`, `%{onerror}`,
     /// `%output{FILE}` and `%output{>>FILE}`.
     ///
