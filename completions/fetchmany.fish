@@ -54,6 +54,7 @@ complete -c fetchmany -l doh-url -d 'Resolve names by DNS over HTTPS at this URL
 complete -c fetchmany -l max-redirs -d 'Redirects to follow; -1 for no limit, which is 1000 here' -r
 complete -c fetchmany -l proto -d 'Schemes that may be used, such as =https or -http' -r
 complete -c fetchmany -l proto-redir -d 'Schemes to which redirects may lead' -r
+complete -c fetchmany -s w -l write-out -d 'Print FORMAT for each URL instead, with curl\'s %{variables}' -r
 complete -c fetchmany -l results -d 'Write the JSON results to FILE as well' -r -F
 complete -c fetchmany -l failed -d 'Write the input lines that failed to FILE, to be used as input again' -r -F
 complete -c fetchmany -l progress -d 'How progress is shown on standard error' -r -f -a "auto\t'Bars on a terminal, else plain'
@@ -67,11 +68,13 @@ complete -c fetchmany -l config -d 'Read options from FILE instead of the usual 
 complete -c fetchmany -l generate -d 'Print the manual page or a completion script' -r -f -a "man\t'The manual page, in roff'
 complete-bash\t'Completions for bash'
 complete-zsh\t'Completions for zsh'
-complete-fish\t'Completions for fish'"
+complete-fish\t'Completions for fish'
+complete-powershell\t'Completions for PowerShell'"
 complete -c fetchmany -s 0 -l null -d 'Lines of INPUTs end in NUL instead of a newline'
 complete -c fetchmany -l tree -d 'Files in directories as on the server, the same as -o \'{host}/{path}\''
 complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'
 complete -c fetchmany -s J -l remote-header-name -d 'Name files as the server does, by Content-Disposition, where it gives a name'
+complete -c fetchmany -l dry-run -d 'Say what would be fetched, and to where; fetch and write nothing'
 complete -c fetchmany -l no-remote-time -d 'Do not set files\' times to the server\'s Last-Modified'
 complete -c fetchmany -l sync -d 'Flush each file and its directory to the disk before its result is told'
 complete -c fetchmany -l no-resume -d 'Fetch from the first byte what an earlier attempt or run has left unfinished'
@@ -91,9 +94,10 @@ complete -c fetchmany -l http2-prior-knowledge -d 'HTTP/2, also without TLS, and
 complete -c fetchmany -l compressed -d 'Ask for compressed bodies and store them decoded'
 complete -c fetchmany -l no-location -d 'Follow no redirects: each is a failure'
 complete -c fetchmany -l json -d 'Print one JSON object per URL instead of lines for people'
+complete -c fetchmany -l ordered -d 'Print results in the order of the list, not of their ends'
 complete -c fetchmany -l sha256 -d 'Compute the SHA-256 of every body for its result'
 complete -c fetchmany -s q -l quiet -d 'No results and no progress, failures on standard error; twice: nothing at all'
 complete -c fetchmany -s v -l verbose -d 'Tell on standard error of retries, of connections, and of each host that is treated with care'
 complete -c fetchmany -l no-config -d 'Read no config file'
+complete -c fetchmany -s h -l help -d 'Print the usual options; with --help all of them, and more about each'
 complete -c fetchmany -s V -l version -d 'Print the version and those of the libraries'
-complete -c fetchmany -s h -l help -d 'Print help (see more with \'--help\')'

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::cli::{self, Args};
 use crate::engine::{self, Deadlines, Fault, SlowLimit};
@@ -96,15 +96,21 @@ impl Config {
                 name_from: if args.remote_header_name { sink::NameFrom::Header } else { sink::NameFrom::Url },
                 continued: request::continued(&request, args.no_resume),
                 sync: args.sync,
+                run: if args.dry_run { sink::Run::Dry } else { sink::Run::Real },
             },
-            cookie_jar: args.request.cookie_jar.clone(),
+            cookie_jar: args.request.cookie_jar.clone().filter(|_| !args.dry_run),
             schedule: schedule(&args),
-            journal: journal::Options { path: args.journal.clone(), retry_failed: args.retry_failed },
+            journal: journal::Options {
+                path: args.journal.clone(),
+                retry_failed: args.retry_failed,
+                read_only: args.dry_run,
+            },
             report: report::Options {
-                results: if args.json { report::Results::Json } else { report::Results::Human },
+                results: results(&args)?,
+                ordered: args.ordered,
                 stream,
-                results_file: args.results.clone(),
-                failed_file: args.failed.clone(),
+                results_file: args.results.clone().filter(|_| !args.dry_run),
+                failed_file: args.failed.clone().filter(|_| !args.dry_run),
                 append: kind == Kind::Daemon || args.journal.is_some(),
                 progress: match args.progress {
                     cli::Progress::Auto => report::ProgressStyle::Auto,
@@ -279,6 +285,18 @@ fn checksums(args: &Args, target: &sink::Target) -> anyhow::Result<sink::Checksu
         (Some(path), sink::Target::Files { .. }) => sink::Checksums::read(path),
         (Some(_), _) => bail!("--checksum-file verifies files: it does not go with -o -"),
     }
+}
+
+/// The form of results.
+fn results(args: &Args) -> anyhow::Result<report::Results> {
+    let Some(format) = &args.write_out else {
+        return Ok(if args.json { report::Results::Json } else { report::Results::Human });
+    };
+    if format == "@-" && inputs(args).iter().any(|input| matches!(input, source::Input::Stdin)) {
+        bail!("--write-out @-: standard input is the list");
+    }
+    let format = report::Format::open(format).context("--write-out")?;
+    Ok(report::Results::Written(if args.dry_run { format.without_files() } else { format }))
 }
 
 /// So that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,

@@ -13,6 +13,7 @@ pub fn write(what: Generate, out: &mut dyn Write) -> std::io::Result<()> {
         Generate::CompleteBash => complete(Shell::Bash, out),
         Generate::CompleteZsh => complete(Shell::Zsh, out),
         Generate::CompleteFish => complete(Shell::Fish, out),
+        Generate::CompletePowershell => complete(Shell::PowerShell, out),
     }
 }
 

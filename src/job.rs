@@ -127,6 +127,9 @@ pub enum Outcome {
     Cancelled(Cow<'static, str>),
 }
 
+/// Why a job is skipped in a dry run that would have been fetched in another.
+pub const WOULD_BE_FETCHED: &str = "would be fetched";
+
 /// Why a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

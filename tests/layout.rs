@@ -56,7 +56,7 @@ const MOST_LINES: usize = 450;
 /// What may stand at the top of the repository; a `*` at the end stands for anything.
 #[rustfmt::skip]
 const TOP_LEVEL: &[&str] = &[
-    "Cargo.toml", "Cargo.lock", "src", "tests", "man", "completions", "README.md", "LICENSE*", "CHANGELOG.md", "benches",
+    "Cargo.toml", "Cargo.lock", "src", "tests", "man", "completions", "README.md", "LICENSE*", "CHANGELOG.md", "CONTRIBUTING.md", "benches",
     ".ci", ".cargo", ".gitignore", "rustfmt.toml", ".git", "target",
 ];
 

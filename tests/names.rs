@@ -233,6 +233,18 @@ fn a_hash_in_a_template_tells_urls_apart() {
 }
 
 #[test]
+fn millions_of_files_can_be_spread_over_directories() {
+    let server = echo();
+    let urls: Vec<String> = (0..40).map(|number| server.url(&format!("/{number}.txt"))).collect();
+    let run = Fetch::recorded().args(["-o", "{hash:2}/{hash}{ext}"]).urls(&urls).run();
+    run.assert_exit(0).check_invariants(40);
+    for name in names_of(&run) {
+        let (directory, file) = name.split_once('/').expect("a directory");
+        assert!(directory.len() == 2 && file.starts_with(directory) && file.len() == 20, "{name}\n{run}");
+    }
+}
+
+#[test]
 fn with_a_hash_in_the_template_a_line_that_comes_again_is_a_duplicate_while_it_is_fetched() {
     let gate = Gate::new();
     let held = gate.clone();

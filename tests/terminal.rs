@@ -245,7 +245,7 @@ fn ctrl_c_leaves_no_line_of_the_bars_behind() {
     let server = halves(&gate);
     // Rows as wide as they get: what the terminal echoes behind one of them wraps.
     let long = "x".repeat(100);
-    let urls: Vec<String> = (0..4).map(|number| server.url(&format!("/file-{number}-{long}"))).collect();
+    let urls: Vec<String> = (0..4).map(|number| server.url(&format!("/{long}/file-{number}"))).collect();
     let mut terminal = Fetch::new().args(["-j", "3", "-d", "out"]).urls(&urls).on_terminal(USUAL);
     terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
     terminal.press("\u{3}");

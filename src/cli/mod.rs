@@ -1,5 +1,6 @@
 //! What may be typed. Does nothing: [`crate::config`] gives it its meaning.
 
+mod choices;
 mod config_file;
 mod foreign;
 mod request;
@@ -10,8 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Styles;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
+pub use choices::{Color, Failures, Generate, IfExists, InputFormat, Jobs, Progress};
 pub use request::{RequestArgs, Schemes};
 
 const ABOUT: &str = "Fetch many URLs at once: a list in, whole files out.";
@@ -29,7 +31,7 @@ run (directory, disk, descriptors), 130/143 interrupted.";
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "fetchmany", about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
-#[command(disable_version_flag = true, max_term_width = 100)]
+#[command(disable_version_flag = true, disable_help_flag = true, max_term_width = 100)]
 pub struct Args {
     /// URLs, files of URLs, or - for standard input
     ///
@@ -66,8 +68,8 @@ pub struct Args {
     /// Name of each file below the output directory; - for standard output
     ///
     /// Placeholders: {name} last component of the URL's path, {stem} and {ext} its two parts (the extension with its
-    /// dot), {host}, {port}, {path} the path with its directories, {line} the line number, {hash} a hash of the URL;
-    /// {{ and }} for braces. With - each body is written to standard output whole, one after another, and result
+    /// dot), {host}, {port}, {path} the path with its directories, {line} the line number, {hash} a hash of the URL,
+    /// {hash:N} its first N digits (of 64), as in {hash:2}/{hash} for millions of files; {{ and }} for braces. With - each body is written to standard output whole, one after another, and result
     /// lines go to standard error.
     #[arg(short = 'o', long, value_name = "TEMPLATE", help_heading = "Output")]
     pub output: Option<String>,
@@ -91,6 +93,13 @@ pub struct Args {
     /// input line comes first.
     #[arg(short = 'J', long, conflicts_with_all = ["output", "discard", "head"], help_heading = "Output")]
     pub remote_header_name: bool,
+
+    /// Say what would be fetched, and to where; fetch and write nothing
+    ///
+    /// Lines that are bad, come twice, or whose file is there already are told as they would be; for the others the result
+    /// is skipped, as "would be fetched". Files named by options are neither made nor emptied.
+    #[arg(long, conflicts_with = "fifo", help_heading = "Output")]
+    pub dry_run: bool,
 
     /// Do not set files' times to the server's Last-Modified
     #[arg(long, help_heading = "Output")]
@@ -209,6 +218,30 @@ pub struct Args {
     #[arg(long, help_heading = "Results")]
     pub json: bool,
 
+    /// Print FORMAT for each URL instead, with curl's %{variables}
+    ///
+    /// Variables are the keys of the record (see RESULT RECORD), response_code, url.host, urle.host and the like (scheme, host,
+    /// port, path, query, fragment of the URL as typed and of the last one), and json for the record itself. \n, \r and \t
+    /// are what they are in C, %% is a percent sign. What follows %{stderr} goes to standard error, what follows
+    /// %output{FILE} to that file (%output{>>FILE} adds to it), what follows %{stdout} to where results go; what follows
+    /// %{onerror} is for failures alone. @FILE reads the format from a file, @- from standard input. No line end is added.
+    #[arg(
+        short = 'w',
+        long,
+        value_name = "FORMAT",
+        conflicts_with = "json",
+        allow_hyphen_values = true,
+        help_heading = "Results"
+    )]
+    pub write_out: Option<String>,
+
+    /// Print results in the order of the list, not of their ends
+    ///
+    /// A result waits for those of all lines before it. Reading the list waits when it is 16384 lines ahead of the oldest
+    /// URL that is not done. --results and --failed keep the order of the ends.
+    #[arg(long, help_heading = "Results")]
+    pub ordered: bool,
+
     /// Write the JSON results to FILE as well
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub results: Option<PathBuf>,
@@ -255,6 +288,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "config", help_heading = "Set-up")]
     pub no_config: bool,
 
+    /// Print the usual options; with --help all of them, and more about each
+    #[arg(short = 'h', long, action = ArgAction::Help, help_heading = "Set-up")]
+    help: Option<bool>,
+
     /// Print the version and those of the libraries
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Set-up")]
     version: Option<bool>,
@@ -264,89 +301,19 @@ pub struct Args {
     pub generate: Option<Generate>,
 }
 
-/// `--jobs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Jobs {
-    /// So many.
-    Fixed(usize),
-    /// As many as bring something.
-    Auto,
-}
-
-/// `--max-failures`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Failures {
-    /// So many URLs.
-    Count(u64),
-    /// So many in a hundred.
-    Percent(f64),
-}
-
-/// `--input-format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum InputFormat {
-    /// A URL on each line, and perhaps a TAB and an output name
-    Lines,
-    /// A JSON object on each line
-    Json,
-}
-
-/// `--if-exists`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum IfExists {
-    /// Leave it, fetch nothing
-    Skip,
-    /// Replace it by the new file once that is whole
-    Overwrite,
-    /// Keep both: the new one becomes name.1.ext
-    Rename,
-    /// Leave it, count a failure
-    Fail,
-    /// Replace it if the server has a newer one
-    Update,
-}
-
-/// `--progress`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
-    /// Bars on a terminal, else plain
-    Auto,
-    /// Bars
-    Bars,
-    /// A line every ten seconds
-    Plain,
-    /// None
-    Off,
-}
-
-/// `--color`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-/// `--generate`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Generate {
-    /// The manual page, in roff
-    Man,
-    /// Completions for bash
-    CompleteBash,
-    /// Completions for zsh
-    CompleteZsh,
-    /// Completions for fish
-    CompleteFish,
-}
+/// What `-h` shows: the options of most command lines. `--help` shows all.
+#[rustfmt::skip]
+const USUAL: [&str; 25] = [
+    "inputs", "fifo", "output_dir", "output", "tree", "discard", "if_exists", "dry_run", "jobs", "per_host", "rate",
+    "limit_rate", "retry", "max_time", "journal", "headers", "user", "head", "json", "write_out", "failed", "quiet", "verbose",
+    "help", "version",
+];
 
 /// Reads the command line and the config file; prints help, version or a usage error and exits when that is what it asks
 /// for. `libraries` goes into `--version`.
 pub fn parse(libraries: &str) -> Args {
-    let command = command().version(format!("{} ({libraries})", env!("CARGO_PKG_VERSION")));
+    let version = format!("{} ({libraries})", env!("CARGO_PKG_VERSION"));
+    let command = with_short_help(command().version(version));
     let typed: Vec<OsString> = std::env::args_os().collect();
     let matches = matches(&command, &typed);
     if matches.contains_id("generate") {
@@ -365,6 +332,14 @@ fn matches(command: &Command, words: &[OsString]) -> ArgMatches {
 
 fn args(matches: &ArgMatches) -> Args {
     Args::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Leaves the unusual options out of `-h`. Not in the definition: the manual page would leave out what they are for.
+fn with_short_help(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let unusual = !USUAL.contains(&arg.get_id().as_str());
+        arg.hide_short_help(unusual)
+    })
 }
 
 /// What is typed, without the program's name.
@@ -391,5 +366,13 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_usual_options_are_options() {
+        let command = command();
+        for id in USUAL {
+            assert!(command.get_arguments().any(|arg| arg.get_id() == id), "{id}");
+        }
     }
 }

@@ -137,6 +137,7 @@ impl Driver {
         // Where this fails the run has ended for the same reason, or for another.
         let _ = self.journal.flush();
         // What is settled is told, however the run ends; it ended already if this fails too.
+        self.report.let_go();
         let flushed = self.report.flush();
         let saved = self.jar.take().map(|jar| self.engine.cookies().and_then(|cookies| jar.save(&cookies)));
         match (end?, flushed) {
@@ -251,7 +252,8 @@ impl Driver {
     }
 
     fn wants_lines(&self) -> bool {
-        self.readable && !self.ended && self.schedule.wants_more() && self.report.backlog() < BACKLOG
+        let report_keeps_up = || self.report.backlog() < BACKLOG && self.report.keeps_up(self.source.progress().lines);
+        self.readable && !self.ended && self.schedule.wants_more() && report_keeps_up()
     }
 
     /// Whether those who read the results keep up.

@@ -41,6 +41,8 @@ pub struct Options {
     pub path: Option<PathBuf>,
     /// Whether what failed for good is tried again.
     pub retry_failed: bool,
+    /// Whether the file is only asked: a dry run notes nothing.
+    pub read_only: bool,
 }
 
 /// What is settled, in this run and in those before.
@@ -49,6 +51,7 @@ pub struct Journal {
     file: Option<Locked>,
     settled: Table,
     retry_failed: bool,
+    read_only: bool,
     /// Lines of this turn, not written yet.
     lines: Vec<u8>,
     damaged: u64,
@@ -60,14 +63,15 @@ impl Journal {
     /// # Errors
     /// It cannot be used as a journal, or not by this process now; the error names it.
     pub fn open(options: Options) -> Result<Journal, Trouble> {
-        let Options { path, retry_failed } = options;
-        let mut journal =
-            Journal { file: None, settled: Table::default(), retry_failed, lines: Vec::new(), damaged: 0 };
-        if let Some(path) = path {
+        let Options { path, retry_failed, read_only } = options;
+        let (settled, lines) = (Table::default(), Vec::new());
+        let mut journal = Journal { file: None, settled, retry_failed, read_only, lines, damaged: 0 };
+        // One that is not there has nothing to say.
+        if let Some(path) = path.filter(|path| !read_only || path.exists()) {
             let mut file = Locked::open(&path)?;
             let replayed = file.replay(&mut journal.settled)?;
             journal.damaged = replayed.damaged;
-            if replayed.is_mostly_stale(&journal.settled) {
+            if !read_only && replayed.is_mostly_stale(&journal.settled) {
                 // It is only to save room: where it fails, the longer file is as good.
                 let _ = file.rewrite(&journal.settled);
             }
@@ -105,7 +109,7 @@ impl Journal {
 
     /// Notes how a job ended. Written by the next [`Journal::flush`].
     pub fn record(&mut self, settled: &Settled) {
-        let (Some(_), Some(key)) = (&self.file, settled.job.key) else { return };
+        let (Some(_), Some(key), false) = (&self.file, settled.job.key, self.read_only) else { return };
         let key = Key::from(key);
         let status = settled.stats.as_ref().and_then(|stats| stats.http_code);
         let state = match &settled.outcome {

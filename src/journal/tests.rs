@@ -100,7 +100,7 @@ fn a_journal_whose_lines_are_mostly_out_of_date_is_written_anew() {
         [(&b"somebody's"[..], content.len()), (b"fetchmany-journal 1\nok 12", HEADER.len() + 10 * 36)]
     {
         fs::write(&leftover, before).unwrap();
-        let options = super::Options { path: Some(path.clone()), retry_failed: false };
+        let options = super::Options { path: Some(path.clone()), retry_failed: false, read_only: false };
         let journal = super::Journal::open(options).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), after as u64);
         assert_eq!(journal.settled.len(), 10);

@@ -1,4 +1,4 @@
-//! What the bars show: one line for the run, and below it the transfers that run longest. Text alone; pure.
+//! What the bars show: one line for the run, and below it some of the transfers. Text alone; pure.
 //!
 //! Must not know how lines get on a screen.
 
@@ -8,6 +8,7 @@ use std::time::Instant;
 use unicode_width::UnicodeWidthChar;
 
 use super::meter::Meter;
+use super::slots::Slots;
 use super::tally::Tally;
 use super::terminal::Size;
 use super::units::{Bytes, Count, Rate, Time};
@@ -16,8 +17,8 @@ use super::{Active, Progress, escape};
 /// Most transfers shown: more is a crowd that nobody reads.
 const MOST_ROWS: usize = 8;
 
-/// Lines of the terminal that stay free of transfers: the run's line, and one of what was printed above.
-const OTHER_ROWS: usize = 2;
+/// The part of the terminal's lines that transfers may take: above them there is to be room for what failed.
+const ROWS_PART: usize = 2;
 
 /// A narrower terminal gets no bars at all.
 const LEAST_COLUMNS: usize = 10;
@@ -33,6 +34,9 @@ const COLUMNS_FOR_A_BAR: usize = 60;
 const PERCENT: usize = 4;
 const BYTES: usize = 11;
 const TIME: usize = 6;
+
+/// Stands for what was cut away.
+const CUT: &str = "..";
 
 /// A label with less room than this gets the columns of other cells.
 const LEAST_LABEL: usize = 16;
@@ -50,7 +54,14 @@ pub struct Frame {
 
 impl Frame {
     /// The picture for a terminal of `size`; `None` when that is too small for one.
-    pub fn compose(progress: &Progress<'_>, tally: &Tally, meter: &Meter, now: Instant, size: Size) -> Option<Frame> {
+    pub fn compose(
+        progress: &Progress<'_>,
+        tally: &Tally,
+        meter: &Meter,
+        slots: &mut Slots,
+        now: Instant,
+        size: Size,
+    ) -> Option<Frame> {
         // The last column stays free: a terminal is in two minds about where the cursor is after writing there.
         let columns = usize::from(size.columns).saturating_sub(1);
         if columns < LEAST_COLUMNS || size.rows == 0 {
@@ -59,11 +70,11 @@ impl Frame {
         let fraction = progress.fraction(tally);
         let bar = fraction.filter(|_| columns >= COLUMNS_FOR_A_BAR);
         let room = columns - bar.map_or(0, |_| LEAST_BAR + BAR_FRAME);
-        let rows = MOST_ROWS.min(usize::from(size.rows).saturating_sub(OTHER_ROWS));
+        let rows = MOST_ROWS.min(usize::from(size.rows) / ROWS_PART);
         Some(Frame {
             total: total(progress, tally, meter, fraction, room),
             bar,
-            rows: longest(progress.active, rows).into_iter().map(|active| row(active, now, columns)).collect(),
+            rows: slots.place(progress.active, rows).into_iter().map(|active| row(active, now, columns)).collect(),
         })
     }
 }
@@ -83,10 +94,12 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
         (2, fraction.map(|fraction| format!("{:.0}%", (fraction * 100.0).floor()))),
         (7, Some(format!("{} ok", Count(tally.ok)))),
         (1, Some(tally.failed()).filter(|failed| *failed > 0).map(|failed| format!("{} failed", Count(failed)))),
-        (5, running),
-        (6, progress.paused()),
+        (6, running),
+        (5, progress.paused()),
         (8, Some(progress.waiting).filter(|waiting| *waiting > 0).map(|n| format!("{} waiting", Count(n as u64)))),
+        (9, Some(tally.skipped).filter(|skipped| *skipped > 0).map(|skipped| format!("{} skipped", Count(skipped)))),
         (3, meter.rate().map(|rate| Rate(rate).to_string())),
+        (10, meter.mean().map(|mean| format!("mean {}", Rate(mean)))),
         (4, meter.eta().map(|eta| format!("ETA {}", Time(eta)))),
     ];
     let mut worth: Vec<_> = parts.iter().filter_map(|(worth, text)| Some((*worth, text.as_ref()?.len()))).collect();
@@ -105,20 +118,6 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
         line.push_str(text);
     }
     fit(&line, room)
-}
-
-/// The transfers that started first, in that order: a line moves only when one above it ends.
-fn longest<'a>(active: &'a [Active<'a>], most: usize) -> Vec<&'a Active<'a>> {
-    let key = |active: &&Active<'_>| (active.started, active.urlnum);
-    let mut order: Vec<&Active<'_>> = active.iter().collect();
-    if most == 0 {
-        order.clear();
-    } else if order.len() > most {
-        order.select_nth_unstable_by_key(most - 1, key);
-        order.truncate(most);
-    }
-    order.sort_unstable_by_key(key);
-    order
 }
 
 fn row(active: &Active<'_>, now: Instant, columns: usize) -> String {
@@ -142,13 +141,34 @@ fn row(active: &Active<'_>, now: Instant, columns: usize) -> String {
     }
     let mut label = String::new();
     escape::push_str(&mut label, active.label);
-    line.push_str(&fit(&label, left));
+    line.push_str(&fit_label(&label, left));
     line
+}
+
+/// A URL in at most `columns` columns: without its scheme where it is long, cut in its middle where it is longer, for a host
+/// tells little and the name at its end much.
+fn fit_label(label: &str, columns: usize) -> String {
+    let short = label.split_once("://").map_or(label, |(_, rest)| rest);
+    if let Some(whole) = [label, short].into_iter().find(|text| fit(text, columns) == *text) {
+        return whole.to_owned();
+    }
+    let label = short;
+    let tail = columns * 2 / 3;
+    let start = label.char_indices().rev().scan((0, 0), |(width, count), (at, c)| {
+        (*width, *count) = (*width + c.width().unwrap_or(0), *count + 1);
+        (*width <= tail && *count <= 2 * tail).then_some(at)
+    });
+    let start = start.last().unwrap_or(label.len());
+    let head = fit(label, columns - tail);
+    // Of marks without width both may be the same piece.
+    match head.strip_suffix(CUT).filter(|head| head.len() <= start) {
+        Some(_) => head + &label[start..],
+        None => fit(label, columns),
+    }
 }
 
 /// `text` in at most `columns` columns, cut at the end. Marks that take no column of their own are bounded too.
 fn fit(text: &str, columns: usize) -> String {
-    const CUT: &str = "..";
     let mut end = 0;
     let mut width = 0;
     for (count, (at, c)) in text.char_indices().enumerate() {
@@ -208,13 +228,17 @@ mod tests {
     fn compose(active: &[Active<'_>], now: Instant, columns: u16, rows: u16) -> Option<Frame> {
         let mut meter = Meter::new(now);
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1239));
-        Frame::compose(&progress(active), &tally(), &meter, now + Duration::from_secs(10), Size { columns, rows })
+        let (slots, now) = (&mut Slots::default(), now + Duration::from_secs(10));
+        Frame::compose(&progress(active), &tally(), &meter, slots, now, Size { columns, rows })
     }
 
     #[test]
     fn the_less_room_the_fewer_numbers() {
         let table = [
-            (200, "1,239/10,000  12%  1,234 ok  5 failed  60 running  200 waiting  12.30 MiB/s  ETA 1m10s"),
+            (
+                200,
+                "1,239/10,000  12%  1,234 ok  5 failed  60 running  200 waiting  12.30 MiB/s  mean 12.30 MiB/s  ETA 1m10s",
+            ),
             (80, "1,239/10,000  12%  5 failed  60 running  12.30 MiB/s  ETA 1m10s"),
             (60, "1,239/10,000  12%  5 failed  12.30 MiB/s  ETA 1m10s"),
             (40, "1,239/10,000  12%  5 failed"),
@@ -230,7 +254,8 @@ mod tests {
     fn a_run_that_is_being_stopped_tells_what_it_waits_for() {
         let now = Instant::now();
         let stopping = Progress { stopping: true, ..progress(&[]) };
-        let frame = Frame::compose(&stopping, &tally(), &Meter::new(now), now, Size { columns: 80, rows: 24 }).unwrap();
+        let (meter, size) = (Meter::new(now), Size { columns: 80, rows: 24 });
+        let frame = Frame::compose(&stopping, &tally(), &meter, &mut Slots::default(), now, size).unwrap();
         assert_eq!((frame.total.as_str(), frame.bar), ("stopping: 60 running  1,234 ok  5 failed  200 waiting", None));
     }
 
@@ -247,7 +272,7 @@ mod tests {
         let names: Vec<_> = (0..1000).map(|n| format!("file-{n}")).collect();
         let start = |n| now + Duration::from_millis(n / 3);
         let many: Vec<_> = (0..1000).rev().map(|n| active(n, &names[n as usize], start(n))).collect();
-        for (rows, shown) in [(24, 8), (6, 4), (3, 1), (2, 0), (1, 0)] {
+        for (rows, shown) in [(24, 8), (16, 8), (10, 5), (3, 1), (2, 1), (1, 0)] {
             let frame = compose(&many, now, 80, rows).unwrap();
             let labels: Vec<_> = frame.rows.iter().map(|row| row.rsplit("  ").next().unwrap().to_owned()).collect();
             let expected: Vec<_> = (0..shown).map(|n| format!("file-{n}")).collect();
@@ -285,6 +310,24 @@ mod tests {
         }
         for columns in 0..3 {
             assert!(fit("日本語", columns).width() <= columns);
+        }
+    }
+
+    #[test]
+    fn a_long_url_keeps_its_host_and_its_name() {
+        let url = "https://example.org/some/where/deep/below/data-00017.tar.gz";
+        for (columns, expected) in [
+            (59, url),
+            (58, "example.org/some/where/deep/below/data-00017.tar.gz"),
+            (51, "example.org/some/where/deep/below/data-00017.tar.gz"),
+            (42, "example.org/..deep/below/data-00017.tar.gz"),
+            (24, "exampl..ata-00017.tar.gz"),
+            (3, "e.."),
+            (0, ""),
+        ] {
+            let label = fit_label(url, columns);
+            assert!(label.width() <= columns, "{label}");
+            assert_eq!(label, expected, "{columns}");
         }
     }
 

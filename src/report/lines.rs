@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::escape;
 use super::units::{Bytes, Time};
-use crate::job::{Outcome, Settled};
+use crate::job::{Outcome, Settled, WOULD_BE_FETCHED};
 
 /// Whether the reader's terminal shows colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
     let (word, color) = match &settled.outcome {
         Outcome::Ok => ("ok", "\x1b[32m"),
         Outcome::Failed(_) => ("failed", "\x1b[31m"),
+        // A dry run: what is to be told from the rest at a glance.
+        Outcome::Skipped(why) if why == WOULD_BE_FETCHED => ("fetch", "\x1b[36m"),
         Outcome::Skipped(_) => ("skipped", "\x1b[2m"),
         Outcome::Cancelled(_) => ("cancelled", "\x1b[33m"),
     };

@@ -23,6 +23,7 @@ const LONGEST_ETA: f64 = 100.0 * 365.0 * 86_400.0;
 /// The recent past of a run.
 #[derive(Debug)]
 pub struct Meter {
+    began: Instant,
     samples: VecDeque<Sample>,
 }
 
@@ -37,7 +38,7 @@ struct Sample {
 impl Meter {
     /// At the start, when nothing has moved.
     pub fn new(now: Instant) -> Meter {
-        Meter { samples: VecDeque::from([Sample { at: now, bytes: 0, fraction: Some(0.0) }]) }
+        Meter { began: now, samples: VecDeque::from([Sample { at: now, bytes: 0, fraction: Some(0.0) }]) }
     }
 
     /// Takes the counters of `now`: bytes so far, and which part of the run is done.
@@ -62,6 +63,13 @@ impl Meter {
         let first = self.samples.iter().rev().find(|sample| span(sample) >= RATE_WINDOW).or(self.samples.front())?;
         let span = span(&first);
         (span >= LEAST_SPAN).then(|| last.bytes.saturating_sub(first.bytes) as f64 / span.as_secs_f64())
+    }
+
+    /// Bytes a second since the start. `None` before there is a past that [`Meter::rate`] has forgotten.
+    pub fn mean(&self) -> Option<f64> {
+        let last = self.samples.back()?;
+        let span = last.at.saturating_duration_since(self.began);
+        (span > RATE_WINDOW).then(|| last.bytes as f64 / span.as_secs_f64())
     }
 
     /// Time left at the pace of the last half minute. `None` when that cannot be told, or nothing moves.
@@ -104,12 +112,14 @@ mod tests {
     fn a_stall_shows_within_seconds() {
         let meter = run(20, |t| (t.min(14.0) * 1e6) as u64, |t| Some(t.min(14.0) / 240.0));
         assert_eq!(meter.rate(), Some(0.0));
+        assert_eq!(meter.mean(), Some(0.7 * 1e6), "and the mean stays");
     }
 
     #[test]
     fn what_cannot_be_told_is_not_told() {
         let young = Meter::new(Instant::now());
-        assert_eq!((young.rate(), young.eta()), (None, None));
+        assert_eq!((young.rate(), young.mean(), young.eta()), (None, None, None));
+        assert_eq!(run(5, |_| 1000, |_| None).mean(), None, "the rate is the mean");
         assert_eq!(run(10, |_| 0, |_| None).eta(), None, "no total");
         assert_eq!(run(60, |_| 0, |_| Some(0.5)).eta(), None, "nothing moves");
         assert_eq!(run(10, |_| 0, |t| Some(t * 1e-15)).eta(), None, "for ever");

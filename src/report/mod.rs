@@ -16,9 +16,12 @@ mod frame;
 mod lines;
 mod meter;
 mod options;
+mod order;
 mod progress;
 mod record;
 mod screen;
+mod settled;
+mod slots;
 mod streams;
 mod summary;
 mod tally;
@@ -26,28 +29,31 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod units;
+mod writeout;
 
 use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use self::failures::Failures;
 use self::files::{Access, Before, Lines};
 use self::frame::Frame;
 use self::lines::Paint;
 use self::meter::Meter;
+use self::order::Order;
+use self::slots::Slots;
 use self::streams::Streams;
 use self::terminal::Environment;
-use crate::job::{Outcome, Settled};
 use crate::outlet::Outlet;
 
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
 pub use self::progress::{Active, Pauses, Progress};
 pub use self::streams::Lost;
 pub use self::tally::Tally;
+pub use self::writeout::Format;
 
 /// Ten pictures a second look alive; more only cost.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -69,12 +75,17 @@ pub struct Report {
     streams: Streams,
     results_file: Option<Lines>,
     failed_file: Option<Lines>,
+    /// Those that `%output{…}` names, in their order.
+    written_files: Vec<Lines>,
+    /// Where results wait for those of earlier lines.
+    order: Option<Order>,
     /// How the result stream's lines are coloured, and standard error's.
     paint: (Paint, Paint),
     failures_on_stderr: bool,
     failures: Failures,
     tally: Tally,
     meter: Meter,
+    slots: Slots,
     show: Show,
     opened: Instant,
     /// The latest time that was told.
@@ -129,7 +140,7 @@ impl Report {
         let used = self.options.quiet == 0 || self.options.stream == Stream::Stderr;
         let stdout = files::identity(rustix::stdio::stdout()).filter(|_| used);
         let mut earlier: Option<&Lines> = None;
-        for file in [&self.results_file, &self.failed_file].into_iter().flatten() {
+        for file in self.files() {
             let Some(identity) = file.identity() else { continue };
             if let Some((_, what)) = taken.iter().find(|(taken, _)| *taken == identity) {
                 bail!("{} is also {what}", file.name());
@@ -150,7 +161,15 @@ impl Report {
     /// # Errors
     /// What the file system says; the error names the file.
     pub fn begin(&mut self) -> anyhow::Result<()> {
-        [&mut self.results_file, &mut self.failed_file].into_iter().flatten().try_for_each(Lines::begin)
+        self.files_mut().try_for_each(Lines::begin)
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Lines> {
+        [&self.results_file, &self.failed_file].into_iter().flatten().chain(&self.written_files)
+    }
+
+    fn files_mut(&mut self) -> impl Iterator<Item = &mut Lines> {
+        [&mut self.results_file, &mut self.failed_file].into_iter().flatten().chain(&mut self.written_files)
     }
 
     fn on(
@@ -166,15 +185,21 @@ impl Report {
         };
         let results_file = file("results file", &options.results_file, Access::Umask)?;
         let failed_file = file("failed file", &options.failed_file, Access::Private)?;
+        let written_files = match &options.results {
+            Results::Written(format) => settled::open_files(format, before)?,
+            Results::Human | Results::Json => Vec::new(),
+        };
 
         let terminal = stderr.is_terminal();
         let results_on_terminal = stdout.as_ref().map_or(terminal, Outlet::is_terminal);
         let paint = (environment.paint(options.color, results_on_terminal), environment.paint(options.color, terminal));
         let streams = Streams::new(stdout, stderr, &options)?;
-        let failures_on_stderr = match (options.quiet, options.results) {
+        let failures_on_stderr = match (options.quiet, &options.results) {
             (0, Results::Human) => false,
             // A person at the terminal does not see the records that go elsewhere.
-            (0, Results::Json) => streams.are_separate() && (options.verbose > 0 || (terminal && !results_on_terminal)),
+            (0, Results::Json | Results::Written(_)) => {
+                streams.are_separate() && (options.verbose > 0 || (terminal && !results_on_terminal))
+            }
             (1, _) => true,
             _ => false,
         };
@@ -186,67 +211,25 @@ impl Report {
             ProgressStyle::Off => Show::Nothing,
         };
         Ok(Report {
+            order: options.ordered.then(Order::default),
             options,
             environment,
             streams,
             results_file,
             failed_file,
+            written_files,
             paint,
             failures_on_stderr,
             failures: Failures::new(now),
             tally: Tally::default(),
             meter: Meter::new(now),
+            slots: Slots::default(),
             show,
             opened: now,
             latest: now,
             record: Vec::new(),
             line: String::new(),
         })
-    }
-
-    /// Tells how a job ended, everywhere it belongs, and counts it. Written by the next [`Report::flush`].
-    ///
-    /// # Errors
-    /// None that is known: a record that cannot be put in words.
-    pub fn settled(&mut self, settled: &Settled) -> anyhow::Result<()> {
-        self.tally.count(settled);
-        let json = self.options.quiet == 0 && self.options.results == Results::Json;
-        if json || self.results_file.is_some() {
-            self.record.clear();
-            record::push(&mut self.record, settled)
-                .with_context(|| format!("write the record of {}", settled.job.origin))?;
-        }
-        if json {
-            self.streams.result(&self.record);
-        } else if self.options.quiet == 0 {
-            self.word(settled, self.paint.0);
-            self.streams.result(self.line.as_bytes());
-        }
-        if let Some(file) = &mut self.results_file {
-            file.push(&self.record);
-        }
-        if let (Some(file), Outcome::Failed(_) | Outcome::Cancelled(_)) = (&mut self.failed_file, &settled.outcome) {
-            file.push(&files::again(&settled.job));
-        }
-        if self.options.verbose > 0 {
-            self.line.clear();
-            if lines::push_connection(&mut self.line, settled) {
-                self.line.push('\n');
-                self.streams.screen().remark(self.line.as_bytes());
-            }
-        }
-        if self.failures_on_stderr && matches!(settled.outcome, Outcome::Failed(_)) && self.failures.admit() {
-            self.word(settled, self.paint.1);
-            self.streams.screen().remark(self.line.as_bytes());
-        }
-        Ok(())
-    }
-
-    /// The person's line, in `self.line`.
-    fn word(&mut self, settled: &Settled, paint: Paint) {
-        self.line.clear();
-        lines::push(&mut self.line, settled, paint);
-        self.line.push('\n');
     }
 
     /// Says `message` on standard error, above the bars, escaped. Dropped with `-qq`, and when nobody reads.
@@ -287,7 +270,7 @@ impl Report {
                 *interval = if progress.in_flight > 0 { DRAW_INTERVAL } else { IDLE_INTERVAL };
                 let screen = self.streams.screen();
                 let size = self.environment.size_of(screen.fd());
-                let frame = Frame::compose(progress, &self.tally, &self.meter, now, size);
+                let frame = Frame::compose(progress, &self.tally, &self.meter, &mut self.slots, now, size);
                 screen.draw(frame.as_ref(), size);
             }
             Show::Plain { last, told } => {
@@ -312,13 +295,18 @@ impl Report {
         [self.show.due(self.streams.holds_lines()), self.failures.due(), files].into_iter().flatten().min()
     }
 
+    /// Whether one more line may be read, `lines` having been accepted: results that wait for their turn are bounded.
+    pub fn keeps_up(&self, lines: u64) -> bool {
+        self.order.as_ref().is_none_or(|order| order.keeps_up(lines))
+    }
+
     /// Bytes of records that wait for a slow reader. Admission stops at 1 MiB.
     pub fn backlog(&self) -> usize {
         self.streams.backlog() + self.files_pending()
     }
 
     fn files_pending(&self) -> usize {
-        [&self.results_file, &self.failed_file].into_iter().flatten().map(Lines::pending).sum()
+        self.files().map(Lines::pending).sum()
     }
 
     /// The descriptor to wait on for writability when there is a [`Report::backlog`]. `None` when it is always ready;
@@ -334,9 +322,7 @@ impl Report {
     pub fn flush(&mut self) -> Result<(), Lost> {
         // Each gets its lines, also when another is lost.
         let streams = self.streams.flush();
-        let results = self.results_file.as_mut().map_or(Ok(()), Lines::flush);
-        let failed = self.failed_file.as_mut().map_or(Ok(()), Lines::flush);
-        streams.and(results).and(failed)
+        self.files_mut().map(Lines::flush).fold(streams, Result::and)
     }
 
     /// What became of all jobs so far.

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use super::Format;
+
 /// What is shown, and where.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -11,6 +13,8 @@ pub struct Options {
     pub results: Results,
     /// Where they go.
     pub stream: Stream,
+    /// Whether they come in the order of their lines instead of that of their ends.
+    pub ordered: bool,
     /// The same records in a file.
     pub results_file: Option<PathBuf>,
     /// Input lines that failed or were cancelled, as they were read.
@@ -29,12 +33,14 @@ pub struct Options {
 }
 
 /// The form of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Results {
     /// A line that a person reads.
     Human,
     /// One JSON object a line.
     Json,
+    /// In the user's words.
+    Written(Format),
 }
 
 /// Where results go.

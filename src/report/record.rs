@@ -16,6 +16,7 @@ use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::job::{ErrorClass, Id, Outcome, Settled};
 use crate::text::is_hostile;
@@ -108,6 +109,17 @@ pub fn push(out: &mut Vec<u8>, settled: &Settled) -> serde_json::Result<()> {
     record.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Ndjson))?;
     out.push(b'\n');
     Ok(())
+}
+
+/// The record of `settled` by its keys, not escaped.
+///
+/// # Errors
+/// None that is known.
+pub fn object(settled: &Settled) -> serde_json::Result<Map<String, Value>> {
+    match serde_json::to_value(Record::of(settled))? {
+        Value::Object(object) => Ok(object),
+        _ => Ok(Map::new()),
+    }
 }
 
 impl<'a> Record<'a> {
@@ -207,7 +219,6 @@ impl Formatter for Ndjson {
 mod tests {
     use super::*;
     use crate::report::fixture;
-    use serde_json::Value;
 
     const KEYS: [&str; 34] = [
         "urlnum",

@@ -42,15 +42,17 @@ pub struct Screen {
     bars: Bars,
     /// Whole lines that the next drawing prints above the bars.
     held: Vec<u8>,
+    /// What was printed last is no whole line.
+    mid_line: bool,
 }
 
 impl Screen {
     /// On `outlet`; nothing is drawn yet.
     pub fn new(outlet: Outlet, duty: Duty, bars: Bars) -> Screen {
-        Screen { outlet, duty, bars, held: Vec::new() }
+        Screen { outlet, duty, bars, held: Vec::new(), mid_line: false }
     }
 
-    /// Queues a whole line that must not get lost, unless the stream is for remarks anyway.
+    /// Queues a line, or with `-w` a piece of one, that must not get lost, unless the stream is for remarks anyway.
     pub fn result(&mut self, line: &[u8]) {
         match self.duty {
             Duty::Results => self.line(line),
@@ -70,6 +72,7 @@ impl Screen {
             self.held.extend_from_slice(line);
         } else {
             self.outlet.push(line);
+            self.mid_line = !line.ends_with(b"\n");
         }
     }
 
@@ -100,6 +103,9 @@ impl Screen {
             None => self.clear(),
             Some(_) if late => {}
             Some(frame) => {
+                if std::mem::take(&mut self.mid_line) {
+                    self.outlet.push(b"\n");
+                }
                 self.bars.draw(frame, size);
                 self.outlet.push(&self.bars.take());
             }
@@ -125,6 +131,10 @@ impl Screen {
 
     fn print_held(&mut self) {
         if !self.held.is_empty() {
+            // Bars begin in the first column: above them everything is a line.
+            if !self.held.ends_with(b"\n") {
+                self.held.push(b'\n');
+            }
             self.bars.above(&self.held);
             self.outlet.push(&self.bars.take());
             self.held.clear();

@@ -11,10 +11,14 @@ use super::meter::Meter;
 use super::tally::Tally;
 use super::units::{Bytes, Count, Rate, Time};
 use super::{Progress, escape};
+use crate::job::WOULD_BE_FETCHED;
 
-/// How it stands: `1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
+/// How it stands: `1,239/4,000: 1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
 pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
-    let mut text = format!("{} ok", Count(tally.ok));
+    let mut text = match progress.list_ended {
+        true => format!("{}/{}: {} ok", Count(tally.settled()), Count(progress.lines), Count(tally.ok)),
+        false => format!("{} ok", Count(tally.ok)),
+    };
     // Writing to a String does not fail.
     for (count, what) in [(tally.failed(), "failed"), (tally.skipped, "skipped")] {
         if count > 0 {
@@ -31,6 +35,9 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
     if let Some(rate) = meter.rate() {
         let _ = write!(text, ", {}", Rate(rate));
     }
+    if let Some(mean) = meter.mean() {
+        let _ = write!(text, " (mean {})", Rate(mean));
+    }
     if let Some(fraction) = progress.fraction(tally) {
         let _ = write!(text, ", {:.0}% of the list", (fraction * 100.0).floor());
     }
@@ -40,9 +47,13 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
     text
 }
 
-/// What came of it: `1,234 ok, 3 failed (2 http, 1 dns), 5 skipped; 12.34 MiB in 1m20s, 157.95 KiB/s`.
+/// What came of it: `1,234 ok, 3 failed (2 http, 1 dns), 5 skipped; 12.34 MiB in 1m20s, 157.95 KiB/s`. Or what would
+/// come of it: `dry run: 1,234 would be fetched, 3 failed (3 input), 5 skipped`.
 pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
-    let mut text = format!("{} ok", Count(tally.ok));
+    let mut text = match tally.planned {
+        0 => format!("{} ok", Count(tally.ok)),
+        planned => format!("dry run: {} {WOULD_BE_FETCHED}", Count(planned)),
+    };
     if tally.failed() > 0 {
         let classes: Vec<_> =
             tally.failures().map(|(class, count)| format!("{} {}", Count(count), class.as_str())).collect();
@@ -53,6 +64,9 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
             let _ = write!(text, ", {} {what}", Count(count));
         }
     }
+    if tally.planned > 0 {
+        return text;
+    }
     let _ = write!(text, "; {} in {}", Bytes(tally.bytes), Time(elapsed));
     if !elapsed.is_zero() {
         let _ = write!(text, ", {}", Rate(tally.bytes as f64 / elapsed.as_secs_f64()));
@@ -60,23 +74,31 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
     text
 }
 
-/// Where the failures are kept, or could be; `None` when nothing failed.
+/// What to do about the URLs that are not done; `None` when all are, and in a dry run.
 pub fn hint(tally: &Tally, failed_file: Option<&Path>) -> Option<String> {
-    let failed = tally.failed();
-    let mut text = format!("{} failed: ", Count(failed));
+    let counts = [(tally.failed(), "failed"), (tally.cancelled, "cancelled")];
+    let undone: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", Count(*count)))
+        .collect();
+    let mut text = format!("{}: ", undone.join(", "));
     match failed_file {
         Some(path) => {
-            text.push_str("see ");
-            escape::push_bytes(&mut text, path.as_os_str().as_bytes());
+            let mut name = String::new();
+            escape::push_bytes(&mut name, path.as_os_str().as_bytes());
+            // The file cannot be read and emptied at once.
+            let _ = write!(text, "see {name}; run again with {name} as INPUT and another --failed FILE");
         }
-        None => text.push_str("use --failed FILE to keep the list"),
+        None => text.push_str("run again with --failed FILE to keep their lines as a list"),
     }
-    (failed > 0).then_some(text)
+    (!undone.is_empty() && tally.planned == 0).then_some(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{Outcome, Settled};
     use crate::report::fixture;
     use std::time::Instant;
 
@@ -97,12 +119,24 @@ mod tests {
             "1 ok, 2 failed (1 http, 1 protocol), 1 skipped, 1 cancelled; 12.30 MiB in 1.50s, 8.20 MiB/s"
         );
         assert_eq!(outcome(&Tally::default(), Duration::ZERO), "0 ok; 0 B in 0.00s");
+        let mut dry = Tally::default();
+        for reason in [WOULD_BE_FETCHED, WOULD_BE_FETCHED, "exists"] {
+            dry.count(&Settled { outcome: Outcome::Skipped(reason.into()), ..fixture::skipped() });
+        }
+        assert_eq!(outcome(&dry, time), "dry run: 2 would be fetched, 1 skipped");
+        assert_eq!(dry.settled(), 3);
     }
 
     #[test]
     fn failures_are_pointed_to() {
-        assert_eq!(hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(), "2 failed: see failed\\x1b.txt");
-        assert_eq!(hint(&tally(), None).unwrap(), "2 failed: use --failed FILE to keep the list");
+        assert_eq!(
+            hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(),
+            "2 failed, 1 cancelled: see failed\\x1b.txt; run again with failed\\x1b.txt as INPUT and another --failed FILE"
+        );
+        assert_eq!(
+            hint(&tally(), None).unwrap(),
+            "2 failed, 1 cancelled: run again with --failed FILE to keep their lines as a list"
+        );
         assert_eq!(hint(&Tally::default(), None), None);
     }
 
@@ -128,7 +162,7 @@ mod tests {
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1));
         assert_eq!(
             status(&progress, &tally(), &meter),
-            "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s, 10% of the list, ETA 1m30s"
+            "5/50: 1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s (mean 12.30 MiB/s), 10% of the list, ETA 1m30s"
         );
     }
 }

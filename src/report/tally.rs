@@ -2,7 +2,7 @@
 //!
 //! Must not know how a count is shown.
 
-use crate::job::{ErrorClass, Outcome, Settled};
+use crate::job::{ErrorClass, Outcome, Settled, WOULD_BE_FETCHED};
 
 /// Counts of terminal records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Tally {
     pub ok: u64,
     /// Jobs that needed nothing.
     pub skipped: u64,
+    /// Jobs that a run which is not dry would fetch.
+    pub planned: u64,
     /// Jobs that the end of the run overtook.
     pub cancelled: u64,
     /// Body bytes received in the last attempts of all settled jobs.
@@ -24,6 +26,7 @@ impl Tally {
     pub fn count(&mut self, settled: &Settled) {
         match &settled.outcome {
             Outcome::Ok => self.ok += 1,
+            Outcome::Skipped(why) if why == WOULD_BE_FETCHED => self.planned += 1,
             Outcome::Skipped(_) => self.skipped += 1,
             Outcome::Cancelled(_) => self.cancelled += 1,
             Outcome::Failed(failure) => self.failed[failure.class as usize] += 1,
@@ -43,7 +46,7 @@ impl Tally {
 
     /// All terminal records.
     pub fn settled(&self) -> u64 {
-        self.ok + self.failed() + self.skipped + self.cancelled
+        self.ok + self.failed() + self.skipped + self.planned + self.cancelled
     }
 }
 

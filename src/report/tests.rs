@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::terminal::Size;
 use super::*;
+use crate::job::Settled;
 use crate::text::is_hostile;
 
 mod screen;
@@ -24,6 +25,7 @@ struct Stage {
 fn options() -> Options {
     Options {
         results: Results::Human,
+        ordered: false,
         stream: Stream::Stdout,
         results_file: None,
         failed_file: None,
@@ -306,7 +308,10 @@ fn without_a_terminal_a_line_every_ten_seconds_says_how_it_stands() {
     }
     let text = stage.stderr();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.starts_with("fetchmany: 1 ok, 1 running, 97.66 KiB/s, 5% of the list, ETA 3m10s\n"), "{text}");
+    assert!(
+        text.starts_with("fetchmany: 1 ok, 1 running, 97.66 KiB/s (mean 97.66 KiB/s), 5% of the list, ETA 3m10s\n"),
+        "{text}"
+    );
 }
 
 #[test]

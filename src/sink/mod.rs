@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::job::{ErrorClass, Failure, Job, Outcome, Saved};
+use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, WOULD_BE_FETCHED};
 use crate::outlet::Outlet;
 
 pub use body::{Body, Head};
@@ -79,6 +79,17 @@ pub struct Options {
     pub continued: Option<String>,
     /// Whether files are safe from a loss of power before they are told of.
     pub sync: bool,
+    /// Whether anything is to happen.
+    pub run: Run,
+}
+
+/// Whether anything is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Yes.
+    Real,
+    /// No: names are claimed, nothing is made, and every job that would be fetched is skipped.
+    Dry,
 }
 
 /// Where bodies go.
@@ -140,6 +151,7 @@ pub struct Sink {
     remote_time: bool,
     max_filesize: Option<u64>,
     sha256: bool,
+    run: Run,
     disk_full: bool,
 }
 
@@ -157,7 +169,7 @@ impl Sink {
     /// The directory cannot be made, opened or written: exit 3, before any request.
     pub fn open(options: Options) -> anyhow::Result<Sink> {
         let Options { target, if_exists, remote_time, max_filesize, checksums, sha256, names_kept, .. } = options;
-        let Options { name_from, continued, sync, .. } = options;
+        let Options { name_from, continued, sync, run, .. } = options;
         let landing = match target {
             Target::Files { dir, template } => {
                 let keep = match names_kept {
@@ -165,7 +177,10 @@ impl Sink {
                     None if template.is_unique() => Keep::Running,
                     None => Keep::All,
                 };
-                let tree = Tree::open(dir)?;
+                let tree = match run {
+                    Run::Real => Tree::open(dir)?,
+                    Run::Dry => Tree::look(dir)?,
+                };
                 let tree = if sync { tree.durable() } else { tree };
                 let claims = Claims::new(keep).folding(tree.folds_case());
                 let register = Register::new(Rc::new(tree), if_exists, claims);
@@ -174,7 +189,7 @@ impl Sink {
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
             Target::Discard => Landing::Discard,
         };
-        Ok(Sink { landing, remote_time, max_filesize, sha256, disk_full: false })
+        Ok(Sink { landing, remote_time, max_filesize, sha256, run, disk_full: false })
     }
 
     /// Gives `job` its destination, or says why there is nothing to fetch. To be called for every good line, in
@@ -194,18 +209,23 @@ impl Sink {
                 return settled(job, &name).map_or_else(|| Claim::Refuse(Failure::input(message)), Claim::Skip);
             }
         };
-        match &mut self.landing {
+        let claim = match &mut self.landing {
             Landing::Files(files) => files.claim(job, given, settled),
             Landing::Stdout(_) | Landing::Discard => {
                 settled(job, given.as_deref().unwrap_or_default()).map_or(Claim::Fetch, Claim::Skip)
             }
+        };
+        match (claim, self.run) {
+            (Claim::Fetch, Run::Dry) => Claim::Skip(WOULD_BE_FETCHED.into()),
+            (claim, _) => claim,
         }
     }
 
     /// The job of line `urlnum` has ended, in whichever way. A run without end fetches the same again from then on, if
     /// it is not there.
     pub fn settled(&mut self, urlnum: u64) {
-        if let Landing::Files(files) = &mut self.landing {
+        // In a dry run no file appears that the next line of the same name would find.
+        if let (Landing::Files(files), Run::Real) = (&mut self.landing, self.run) {
             files.ended(urlnum);
         }
     }

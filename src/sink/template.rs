@@ -10,6 +10,9 @@ use crate::job::Job;
 /// Hex digits of `{hash}`: the 64 bits by which URLs are told apart.
 const HASH_DIGITS: usize = 16;
 
+/// Hex digits of a whole hash.
+const MOST_HASH_DIGITS: usize = 64;
+
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
@@ -29,10 +32,11 @@ enum Placeholder {
     Port,
     Path,
     Line,
-    Hash,
+    /// So many hex digits of it.
+    Hash(usize),
 }
 
-/// The words between the braces.
+/// The words between the braces; `{hash:N}` besides.
 const PLACEHOLDERS: [(&str, Placeholder); 8] = [
     ("name", Placeholder::Name),
     ("stem", Placeholder::Stem),
@@ -41,14 +45,14 @@ const PLACEHOLDERS: [(&str, Placeholder); 8] = [
     ("port", Placeholder::Port),
     ("path", Placeholder::Path),
     ("line", Placeholder::Line),
-    ("hash", Placeholder::Hash),
+    ("hash", Placeholder::Hash(HASH_DIGITS)),
 ];
 
 impl Template {
     /// Reads `{name}` (last segment of the URL's path), `{stem}` and `{ext}` (its parts; the extension has its dot),
     /// `{host}` (without port), `{port}`, `{path}` (the URL's path with its directories and its name), `{line}` (line
-    /// number in its INPUT), `{hash}` (first 16 hex digits of the SHA-256 of the URL as it is requested). `{{` and
-    /// `}}` are braces.
+    /// number in its INPUT), `{hash}` (first 16 hex digits of the SHA-256 of the URL as it is requested), `{hash:N}` (the
+    /// first N, 1 to 64, for directories of their own: `{hash:2}/{hash}`). `{{` and `}}` are braces.
     ///
     /// # Errors
     /// What is wrong with it: an unknown placeholder, a lone brace, or text that is not a path below a directory.
@@ -91,7 +95,7 @@ impl Template {
         self.0.contains(&Piece::Placeholder(Placeholder::Line))
     }
 
-    /// Whether no two URLs get the same path: `{hash}` is in its last component, before anything of which it is not known
+    /// Whether no two URLs get the same path: `{hash}`, or more of it, is in its last component, before anything of which it is not known
     /// how long it gets, so that it is not cut away; and as it has the same number of directories for every URL, no
     /// file is a directory of another.
     pub fn is_unique(&self) -> bool {
@@ -108,7 +112,7 @@ impl Template {
                     Some(text.len())
                 }
                 Piece::Placeholder(Placeholder::Path) => return false,
-                Piece::Placeholder(Placeholder::Hash) => Some(HASH_DIGITS),
+                Piece::Placeholder(Placeholder::Hash(digits)) => Some(*digits),
                 Piece::Placeholder(Placeholder::Line) => Some(20),
                 Piece::Placeholder(Placeholder::Port) => Some(5),
                 Piece::Placeholder(Placeholder::Name | Placeholder::Stem | Placeholder::Ext | Placeholder::Host) => {
@@ -116,7 +120,7 @@ impl Template {
                 }
             };
             length = length.zip(longest).map(|(length, more)| length + more);
-            let is_hash = *piece == Piece::Placeholder(Placeholder::Hash);
+            let is_hash = matches!(piece, Piece::Placeholder(Placeholder::Hash(digits)) if *digits >= HASH_DIGITS);
             has_hash |= is_hash && length.is_some_and(|length| length <= names::NEVER_CUT);
         }
         has_hash
@@ -143,10 +147,16 @@ impl Template {
 
 impl Placeholder {
     fn parse(word: &str) -> Result<Placeholder, String> {
+        if let Some(digits) = word.strip_prefix("hash:") {
+            return match digits.parse() {
+                Ok(digits @ 1..=MOST_HASH_DIGITS) => Ok(Placeholder::Hash(digits)),
+                _ => Err(format!("{{{word}}}: a hash has from 1 to {MOST_HASH_DIGITS} digits")),
+            };
+        }
         let known = PLACEHOLDERS.iter().find(|(name, _)| *name == word);
         known.map(|(_, placeholder)| *placeholder).ok_or_else(|| {
             let words = PLACEHOLDERS.map(|(name, _)| format!("{{{name}}}"));
-            format!("unknown placeholder {{{word}}}; there are {}", words.join(" "))
+            format!("unknown placeholder {{{word}}}; there are {} {{hash:N}}", words.join(" "))
         })
     }
 
@@ -159,7 +169,7 @@ impl Placeholder {
             Placeholder::Port => job.host.port.to_string(),
             Placeholder::Path => names::path(&job.request_url),
             Placeholder::Line => job.origin.line.to_string(),
-            Placeholder::Hash => url.hex(HASH_DIGITS),
+            Placeholder::Hash(digits) => url.hex(digits),
         }
     }
 }
@@ -190,7 +200,15 @@ mod tests {
         ] {
             assert_eq!(expand(template, url), expected, "{template}");
         }
-        assert_eq!(expand("{hash}", url), Digest::of(url).hex(16));
+        let hash = Digest::of(url).hex(64);
+        for (template, expected) in [
+            ("{hash}", hash[..16].to_owned()),
+            ("{hash:1}", hash[..1].to_owned()),
+            ("{hash:64}", hash.clone()),
+            ("{hash:2}/{hash}{ext}", format!("{}/{}.gz", &hash[..2], &hash[..16])),
+        ] {
+            assert_eq!(expand(template, url), expected, "{template}");
+        }
     }
 
     #[test]
@@ -203,6 +221,10 @@ mod tests {
             ("{line}-{port}-{hash}.bin", true),
             ("{host}/{hash}", true),
             ("{name}/x{hash}", true),
+            ("{hash:2}/{hash}", true),
+            ("{hash:64}", true),
+            ("{hash:15}", false),
+            ("{hash}/{hash:2}", false),
             ("{name}", false),
             ("{line}", false),
             ("fixed", false),
@@ -240,6 +262,9 @@ mod tests {
     fn a_template_that_means_nothing_or_leaves_the_directory_is_refused() {
         for template in ["", "{nmae}", "{", "}", "a{b", "{name}}", "/abs/{name}", "../{name}", "a//{name}", "a/", "a\0"]
         {
+            assert!(Template::parse(template).is_err(), "{template:?}");
+        }
+        for template in ["{hash:}", "{hash:0}", "{hash:65}", "{hash:-1}", "{hash:x}", "{name:2}"] {
             assert!(Template::parse(template).is_err(), "{template:?}");
         }
         let error = Template::parse("{nmae}").expect_err("no such placeholder");

@@ -28,6 +28,7 @@ fn options(dir: &Path, if_exists: IfExists) -> Options {
         name_from: NameFrom::Url,
         continued: Some(String::new()),
         sync: false,
+        run: Run::Real,
     }
 }
 

@@ -32,6 +32,8 @@ const REMOTE: [u32; 5] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f]
 pub struct Tree {
     given: PathBuf,
     root: Rc<OwnedFd>,
+    /// There is no such directory, and none is made: `root` is another one above it.
+    absent: bool,
     /// Directories below it by relative path, the most recent first.
     recent: RefCell<VecDeque<(String, Rc<OwnedFd>)>>,
     linking: Cell<Linking>,
@@ -79,6 +81,17 @@ pub enum Missing {
 }
 
 impl Tree {
+    /// The directory `given` for a run that makes nothing: one that is missing has no files.
+    ///
+    /// # Errors
+    /// It cannot be opened or written to, or when it is missing, not be made.
+    pub fn look(given: PathBuf) -> anyhow::Result<Tree> {
+        // A relative path ends in the current directory, which is there.
+        let there = given.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
+        let there = there.unwrap_or(Path::new("/")).to_owned();
+        Ok(Tree { absent: there != given, given, ..Tree::open(there)? })
+    }
+
     /// Opens the directory `given`, made when it is missing; an empty path is the current directory.
     ///
     /// # Errors
@@ -94,7 +107,16 @@ impl Tree {
         let partials = Cell::new(partials(&root).unwrap_or(Partials::Possible));
         let recent = RefCell::new(VecDeque::with_capacity(RECENT));
         let folds_case = folds_case(&root).unwrap_or(false);
-        Ok(Tree { given, root: Rc::new(root), recent, linking: Cell::new(linking), partials, flushing, folds_case })
+        Ok(Tree {
+            given,
+            root: Rc::new(root),
+            absent: false,
+            recent,
+            linking: Cell::new(linking),
+            partials,
+            flushing,
+            folds_case,
+        })
     }
 
     /// The same, with every file safe from a loss of power before it counts as published.
@@ -112,6 +134,9 @@ impl Tree {
     /// # Errors
     /// Those of `openat` and `mkdirat`; `NOTDIR` also for a symbolic link to a directory.
     pub fn directory(&self, path: &str, missing: Missing) -> Result<Rc<OwnedFd>> {
+        if self.absent {
+            return Err(Errno::NOENT);
+        }
         if path.is_empty() {
             return Ok(Rc::clone(&self.root));
         }

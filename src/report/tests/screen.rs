@@ -19,7 +19,7 @@ fn feed(emulator: &mut vt100::Parser, stage: &Stage) {
 #[test]
 fn bars_stay_below_the_lines_and_are_gone_at_the_end() {
     // Columns, rows; lines of bars.
-    for (columns, rows, bars) in [(80, 24, 9), (40, 10, 9), (40, 5, 4), (200, 50, 9)] {
+    for (columns, rows, bars) in [(80, 24, 9), (40, 10, 6), (40, 5, 3), (200, 50, 9)] {
         let mut stage = terminal(columns, rows);
         let mut emulator = vt100::Parser::new(rows, columns, 0);
         let mut now = stage.start;
@@ -47,7 +47,7 @@ fn bars_stay_below_the_lines_and_are_gone_at_the_end() {
         // Joined, because a narrow terminal wraps.
         let shown = screen(&emulator).concat();
         assert!(!shown.contains("file-0") && !shown.contains(" done"), "{shown}");
-        assert!(shown.ends_with("40 failed: use --failed FILE to keep the list"), "{shown}");
+        assert!(shown.ends_with("40 failed: run again with --failed FILE to keep their lines as a list"), "{shown}");
     }
 }
 

@@ -1,0 +1,90 @@
+//! What the program says of itself: help, manual page and completions know every option.
+
+use std::collections::BTreeSet;
+
+use crate::harness::Fetch;
+
+fn said(args: &[&str]) -> String {
+    Fetch::new().args(args).run().assert_exit(0).stdout_text().to_owned()
+}
+
+/// Every long option of the definition: a line of `--help` that begins with it.
+fn options() -> BTreeSet<String> {
+    let help = said(&["--help"]);
+    let long = |line: &str| -> Option<String> {
+        let line = line.trim_start();
+        let line = match line.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
+            Some(short) => short.get(1..)?.strip_prefix(", ")?,
+            None => line,
+        };
+        let name = line.strip_prefix("--")?;
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').unwrap_or(name.len());
+        Some(name[..end].trim_end_matches('.').to_owned())
+    };
+    // Deeper lines are about an option, and may begin with another one.
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    help.lines().filter(|line| (2..=6).contains(&indent(line))).filter_map(long).collect()
+}
+
+#[test]
+fn the_manual_page_and_the_completions_know_every_option() {
+    let options = options();
+    assert!(options.len() > 40 && options.contains("http1.1") && options.contains("write-out"), "{options:?}");
+    let manual = said(&["--generate", "man"]);
+    let scripts = ["complete-bash", "complete-zsh", "complete-fish", "complete-powershell"]
+        .map(|what| (what, said(&["--generate", what])));
+    for option in &options {
+        let heading = format!("\\-\\-{}\\fR", option.replace('-', "\\-"));
+        let mut lines = manual.lines();
+        let found = lines.any(|line| line.starts_with("\\fB") && line.contains(&heading));
+        assert!(found, "--{option} is not in the manual page");
+        let text = lines.next().unwrap_or_default();
+        assert!(text.split(' ').count() > 1 && !text.starts_with('.'), "--{option} is not described: {text:?}");
+        for (what, script) in &scripts {
+            // fish has the name without its dashes.
+            let named = script.contains(&format!("--{option}")) || script.contains(&format!("-l {option}"));
+            assert!(named, "--{option} is not in {what}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_page_has_the_sections_that_people_look_for() {
+    let manual = said(&["--generate", "man"]);
+    let sections: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OUTPUT",
+        "TRYING",
+        "\"INPUT LINES\"",
+        "\"OUTPUT FILES\"",
+        "\"HOW SERVERS ARE TREATED\"",
+        "\"RESULT RECORD\"",
+        "\"EXIT STATUS\"",
+        "SIGNALS",
+        "ENVIRONMENT",
+        "EXAMPLES",
+        "\"SEE ALSO\"",
+    ] {
+        assert!(sections.contains(&section), "{section} of {sections:?}");
+    }
+    assert_eq!(sections.iter().collect::<BTreeSet<_>>().len(), sections.len(), "none comes twice: {sections:?}");
+}
+
+#[test]
+fn help_is_grouped_and_its_short_form_is_short() {
+    let (short, long) = (said(&["-h"]), said(&["--help"]));
+    assert!(short.lines().count() < 60 && long.lines().count() > 150, "{short}");
+    let mut from = 0;
+    for group in ["Input:", "Output:", "How many:", "Trying:", "Job:", "Request:", "Results:", "Set-up:"] {
+        let at = long[from..].find(&format!("\n{group}\n")).unwrap_or_else(|| panic!("{group} after {from}\n{long}"));
+        from += at;
+        assert!(short.contains(&format!("\n{group}\n")), "{group}\n{short}");
+    }
+    for option in options().iter().filter(|option| ["jobs", "json", "output-dir"].contains(&option.as_str())) {
+        assert!(short.contains(&format!("--{option}")), "{option}\n{short}");
+    }
+    assert!(!short.contains("--stall-timeout") && long.contains("--stall-timeout"));
+}
