@@ -75,6 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="-j auto beside fixed numbers; prints a Markdown report")
     parser.add_argument("--binary", default=str(BUILT), help="the fetchmany to measure (default: target/release)")
     parser.add_argument("--place", action="append", choices=[place.path for place in PLACES], help="only this")
+    parser.add_argument("--fixed", type=int, action="append", help="beside this number (default: the place's own)")
     parser.add_argument("--reps", type=int, default=3, help="interleaved repetitions (default 3); medians count")
     parser.add_argument("--search", type=float, help="seconds before it counts (default: the place's own)")
     parser.add_argument("--dir", default="/dev/shm", help="where to work (default /dev/shm: memory, not a disk)")
@@ -94,7 +95,7 @@ def main() -> int:
                 if arguments.place and place.path not in arguments.place:
                     continue
                 place = dataclasses.replace(place, search=arguments.search or place.search)
-                rates: dict[str, list[float]] = {jobs: [] for jobs in [*map(str, place.fixed), "auto"]}
+                rates: dict[str, list[float]] = {jobs: [] for jobs in [*map(str, arguments.fixed or place.fixed), "auto"]}
                 for _ in range(arguments.reps):
                     for jobs, seen in rates.items():
                         seen.append(goodput(arguments.binary, jobs, place, server, work))

@@ -158,7 +158,7 @@ class Nginx:
         return f"http://127.{1 + host // 62500}.{host // 250 % 250}.{1 + host % 250}:{self._hosts}"
 
     def __enter__(self) -> "Nginx":
-        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, process_group=0)
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -176,7 +176,7 @@ class Nginx:
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)  # its workers too: it leads their session
+            os.killpg(self._process.pid, signal.SIGKILL)  # its workers too: it leads their group
             self._process.wait()
 
     def counters(self) -> tuple[int, int]:

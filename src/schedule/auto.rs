@@ -3,8 +3,9 @@
 //! Works in rounds with a fixed number of transfers. The goodput of a round is the work that ends in it over its time,
 //! from the end of the first transfer that began in it: before that, what ends is what the round before began. While
 //! doubling brings goodput, it doubles; then it tries a little more and a little less in turn and keeps what is better,
-//! fewer if it makes no difference. Deadlines that pass, and answers that get slower without more goodput, make it
-//! fewer at once.
+//! fewer if it makes no difference. Where others use the same machine or network a moment says little: only a doubling
+//! is believed at once. Deadlines that pass make it fewer at once, answers that get slower for everybody when they do
+//! so twice.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,13 @@ const ROUND: Duration = Duration::from_millis(100);
 /// And has at least so many successes: fewer say little about a mean.
 const SUCCESSES: usize = 32;
 /// The part of a linear gain that more transfers must bring.
-const WORTH: f64 = 0.4;
+const WORTH: f64 = 0.2;
 /// Rounds between two trials.
 const HELD: u32 = 2;
 /// The first step of a trial, as a part of the transfers; it doubles with each that was worth it.
 const STEP: f64 = 0.25;
 /// Fewer transfers are kept when they bring this part of the goodput.
-const AS_GOOD: f64 = 0.97;
+const AS_GOOD: f64 = 0.99;
 
 /// The controller of one number of transfers.
 #[derive(Debug)]
@@ -59,6 +60,10 @@ enum Phase {
         next: Trial,
     },
     Trying(Trial),
+    /// It got slower for everybody; measured again before it is believed.
+    Slower {
+        next: Trial,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -123,7 +128,7 @@ impl Auto {
 
     /// Counts a success.
     pub fn served(&mut self, served: Served, now: Instant) {
-        let enough = self.successes();
+        let (times, enough) = (self.times(), self.successes());
         let round = &mut self.round;
         // Those that began together end together: the first of them saw all.
         round.is_full |= served.running >= self.window;
@@ -134,7 +139,7 @@ impl Auto {
         round.successes += 1;
         round.work += served.bytes as f64 + REQUEST;
         round.first_byte += served.first_byte.unwrap_or_default().as_secs_f64();
-        if round.successes >= enough && now.saturating_duration_since(measured) >= ROUND {
+        if round.successes >= enough && now.saturating_duration_since(measured) >= ROUND * times {
             self.end_round(measured, now);
         }
     }
@@ -167,16 +172,20 @@ impl Auto {
         self.begin(window, Phase::Holding { rounds: HELD, next: Trial::More }, now);
     }
 
+    /// What a round must have, as a multiple of the least: doubling shows in little; a verdict against it, or on a
+    /// small step, needs more.
+    fn times(&self) -> u32 {
+        match self.phase {
+            Phase::Rising => 1,
+            Phase::Holding { .. } | Phase::Trying(_) | Phase::Slower { .. } => 2,
+            Phase::Doubting => 4,
+        }
+    }
+
     /// Successes that make a round.
     fn successes(&self) -> u32 {
-        // Doubling shows in few; a verdict against it, or on a small step, needs more.
-        let times = match self.phase {
-            Phase::Rising => 1,
-            Phase::Holding { .. } | Phase::Trying(_) => 2,
-            Phase::Doubting => 4,
-        };
         // Whole windows: those that begin together end together, and a part of them would count as more in less time.
-        let windows = SUCCESSES.div_ceil(self.window) * times;
+        let windows = SUCCESSES.div_ceil(self.window) * self.times() as usize;
         u32::try_from(self.window * windows).unwrap_or(u32::MAX)
     }
 
@@ -217,6 +226,12 @@ impl Auto {
                     false => self.hold(level, Trial::Fewer, now),
                 }
             }
+            (Phase::Holding { next, .. }, Some(base)) if level.is_slower_than(base) => {
+                self.begin(self.window, Phase::Slower { next }, now);
+            }
+            // That is not the time to insist.
+            (Phase::Slower { .. }, Some(base)) if level.is_slower_than(base) => self.fewer(self.window * 4 / 5, now),
+            (Phase::Slower { next }, base) => self.held(level, base, HELD, next, now),
             (Phase::Holding { rounds, next }, base) => self.held(level, base, rounds, next, now),
             (Phase::Trying(Trial::More), Some(base)) if level.is_worth_more_than(base) => {
                 // The next step is bolder: a wrong end of the doubling is mended quickly.
@@ -238,10 +253,6 @@ impl Auto {
     /// A round without a trial.
     fn held(&mut self, level: Level, base: Option<Level>, rounds: u32, next: Trial, now: Instant) {
         let Some(base) = base else { return self.hold(level, next, now) };
-        if level.goodput < base.goodput * 0.8 && level.first_byte > base.first_byte * 1.5 {
-            // It got slower for everybody: that is not the time to insist.
-            return self.fewer(self.window * 4 / 5, now);
-        }
         self.base = Some(Level {
             window: level.window,
             goodput: (base.goodput + level.goodput) / 2.0,
@@ -278,6 +289,11 @@ impl Level {
         let linear = self.window as f64 / base.window.max(1) as f64 - 1.0;
         self.goodput >= base.goodput * (1.0 + WORTH * linear)
     }
+
+    /// Whether as many transfers as at `base` bring less because each takes longer.
+    fn is_slower_than(&self, base: Level) -> bool {
+        self.goodput < base.goodput * 0.8 && self.first_byte > base.first_byte * 1.5
+    }
 }
 
 #[cfg(test)]
@@ -309,6 +325,16 @@ mod tests {
                 }
             }
             self.auto.window()
+        }
+
+        /// Lets them run, `millis` each, until `is_there`.
+        fn until(&mut self, millis: u64, is_there: impl Fn(&Auto) -> bool) {
+            let mut times = 0;
+            while !is_there(&self.auto) {
+                self.run(1, usize::MAX, always(millis));
+                times += 1;
+                assert!(times < 100, "{:?}", self.auto);
+            }
         }
     }
 
@@ -368,5 +394,17 @@ mod tests {
         assert!(slower < before, "{before} {slower}");
         server.auto.halve(server.now);
         assert_eq!(server.auto.window(), slower / 2);
+    }
+
+    #[test]
+    fn a_moment_in_which_everything_is_slower_is_not_believed() {
+        let mut server = Server::new(64, 64);
+        server.run(50, 9_999, always(100));
+        server.until(100, |auto| matches!(auto.phase, Phase::Holding { .. }) && auto.round.measured.is_none());
+        let before = server.auto.window();
+        server.until(300, |auto| matches!(auto.phase, Phase::Slower { .. }));
+        server.until(100, |auto| !matches!(auto.phase, Phase::Slower { .. }));
+        assert_eq!(server.auto.window(), before);
+        assert!(server.auto.base.is_some(), "what it knew is still good");
     }
 }

@@ -1,6 +1,8 @@
 //! `-j auto` against the best fixed number, in virtual time.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -85,5 +87,32 @@ fn with_times_that_vary() {
             Box::new(move |_| Reply::ok(Duration::from_secs_f64(-0.5 * chance.f64().max(1e-9).ln()))) as Server
         };
         compare("varying, half a second", server, 30, 36);
+    }
+}
+
+/// Cores that the program, the server and others share: a few at once use them, many get into each other's way, and
+/// what there is to have changes all the time by up to 60 %.
+fn shared(seed: u64) -> Server {
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let (mut ends, mut until, mut speed) = (BinaryHeap::new(), Duration::ZERO, 1.0);
+    Box::new(move |now| {
+        while ends.peek().is_some_and(|Reverse(end)| *end <= now) {
+            ends.pop();
+        }
+        while until <= now {
+            until += Duration::from_millis(chance.u64(20..200));
+            speed = 1.0 - 0.6 * chance.f64();
+        }
+        let running = (ends.len() + 1) as f64;
+        let takes = Duration::from_micros(500).mul_f64((running + 3.0) * (1.0 + running / 400.0) / speed);
+        ends.push(Reverse(now + takes));
+        Reply::ok(takes)
+    })
+}
+
+#[test]
+fn on_a_machine_that_others_use_too() {
+    for seed in 0..3 {
+        compare("shared", || shared(seed), 2, 12);
     }
 }
