@@ -265,8 +265,8 @@ impl Report {
     /// Opens the files of results again, under the paths that they were opened by: what wrote on in a file that was moved
     /// away begins a new one. A file that cannot be opened is told, and written on.
     pub fn reopen(&mut self) {
-        let reopened = [&mut self.results_file, &mut self.failed_file].map(|file| file.as_mut().map(Lines::reopen));
-        for error in reopened.into_iter().flatten().filter_map(Result::err) {
+        let errors: Vec<_> = self.files_mut().filter_map(|file| file.reopen().err()).collect();
+        for error in errors {
             self.note(&format!("{error:#}; the one that is open is written on"));
         }
     }
