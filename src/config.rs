@@ -300,12 +300,16 @@ fn results(args: &Args) -> anyhow::Result<report::Results> {
 }
 
 /// So that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
-/// `FETCHMANY_FAULT=select` stands for a libcurl that waits with `select()`.
+/// `FETCHMANY_FAULT=panic:N` has the callback panic that brings the n-th byte, `FETCHMANY_FAULT=select` stands for a
+/// libcurl that waits with `select()`.
 #[cfg(debug_assertions)]
 fn fault() -> Option<Fault> {
     let fault = std::env::var("FETCHMANY_FAULT").ok()?;
     if let Some(number) = fault.strip_prefix("action:") {
         return number.parse().ok().map(Fault::Action);
+    }
+    if let Some(number) = fault.strip_prefix("panic:") {
+        return number.parse().ok().map(Fault::Panic);
     }
     (fault == "select").then_some(Fault::Select)
 }

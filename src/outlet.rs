@@ -123,7 +123,7 @@ impl Outlet {
     /// The error of `write(2)`, `WouldBlock` excepted. The queue is kept, so that the next call meets the same error.
     pub fn flush(&mut self) -> io::Result<()> {
         while self.pending() > 0 {
-            match self.write_now(&self.queue[self.written..]) {
+            match self.write_now(self.queued()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -164,6 +164,11 @@ impl Outlet {
         if self.queue.capacity() > QUEUE_KEPT {
             self.queue.shrink_to(QUEUE_KEPT);
         }
+    }
+
+    /// What is queued and not written yet.
+    pub fn queued(&self) -> &[u8] {
+        &self.queue[self.written..]
     }
 
     /// Bytes queued and not written yet.

@@ -1,13 +1,13 @@
-//! Signals become a [`Shutdown`] that the loop asks for, and a descriptor that wakes it.
+//! Signals become a [`Shutdown`] and [`Requests`] that the loop asks for, and descriptors that wake it.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1};
 
 /// How far the run is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,49 +20,75 @@ pub enum Shutdown {
     Stopping,
 }
 
-/// SIGINT and SIGTERM: the first drains, the second stops.
+/// What signals ask for besides the end. However often one came since the last look, it is one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requests {
+    /// SIGUSR1: say how it stands.
+    pub status: bool,
+    /// SIGHUP: open the files of results again.
+    pub reopen: bool,
+}
+
+/// What SIGHUP does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// The program dies by it, as it does by every signal that it does not know.
+    Kills,
+    /// It is a request, as daemons have it. Also where it was ignored at the start: whoever starts a daemon with `nohup`
+    /// wants it to survive the terminal, and still has logs to rotate.
+    Reopens,
+}
+
+/// SIGINT and SIGTERM: the first drains, the second stops. They are counted as bytes in a pipe of their own.
 pub struct Signals {
-    pipe: UnixStream,
-    /// The number of the last signal.
+    interrupts: UnixStream,
+    requests: UnixStream,
+    /// The number of the last interrupt.
     last: Arc<AtomicUsize>,
     count: usize,
+    status: Arc<AtomicBool>,
+    reopen: Arc<AtomicBool>,
 }
 
 impl Signals {
     /// Catches the signals, but for those that were ignored when the program started (`nohup`, `&` in a script).
-    pub fn catch() -> anyhow::Result<Signals> {
+    pub fn catch(hang_up: HangUp) -> anyhow::Result<Signals> {
         let catch = || {
-            let (pipe, write) = UnixStream::pair()?;
-            pipe.set_nonblocking(true)?;
-            let last = Arc::new(AtomicUsize::new(0));
+            let (interrupts, interrupted) = pipe()?;
+            let (requests, requested) = pipe()?;
+            let (last, status, reopen) = (Arc::default(), Arc::default(), Arc::default());
             let ignored = ignored_signals();
-            for signal in [SIGINT, SIGTERM] {
-                if ignored & (1 << (signal - 1)) == 0 {
-                    signal_hook::flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
-                    signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
-                }
+            let heeded = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
+            for signal in [SIGINT, SIGTERM].into_iter().filter(heeded) {
+                signal_hook::flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
+                signal_hook::low_level::pipe::register(signal, interrupted.try_clone()?)?;
             }
-            Ok::<_, std::io::Error>(Signals { pipe, last, count: 0 })
+            let status_asked = Some((SIGUSR1, &status)).filter(|(signal, _)| heeded(signal));
+            let reopen_asked = Some((SIGHUP, &reopen)).filter(|_| hang_up == HangUp::Reopens);
+            for (signal, asked) in status_asked.into_iter().chain(reopen_asked) {
+                signal_hook::flag::register(signal, Arc::clone(asked))?;
+                signal_hook::low_level::pipe::register(signal, requested.try_clone()?)?;
+            }
+            // Nobody's request, and no reason to die: it means something only to those that set an alarm.
+            signal_hook::flag::register(SIGALRM, Arc::default())?;
+            Ok::<_, std::io::Error>(Signals { interrupts, requests, last, count: 0, status, reopen })
         };
         catch().context("catch signals")
     }
 
-    /// Readable when a signal came.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+    /// Readable when a signal came that ends the program.
+    pub fn interrupts(&self) -> BorrowedFd<'_> {
+        self.interrupts.as_fd()
+    }
+
+    /// Readable when a signal came that asks for something else.
+    pub fn requests(&self) -> BorrowedFd<'_> {
+        self.requests.as_fd()
     }
 
     /// What the signals so far ask for.
     pub fn heard(&mut self) -> Shutdown {
-        let mut bytes = [0; 64];
-        loop {
-            match self.pipe.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(count) => self.count += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
+        self.count += drain(&mut self.interrupts);
         match self.count {
             0 => Shutdown::Running,
             1 => Shutdown::Draining,
@@ -70,7 +96,15 @@ impl Signals {
         }
     }
 
-    /// The last signal that came.
+    /// What was asked for since the last call.
+    pub fn requested(&mut self) -> Requests {
+        // First, so that a signal that comes meanwhile wakes the loop once more.
+        drain(&mut self.requests);
+        let take = |asked: &AtomicBool| asked.swap(false, Ordering::Relaxed);
+        Requests { status: take(&self.status), reopen: take(&self.reopen) }
+    }
+
+    /// The last interrupt that came.
     pub fn last(&self) -> Option<i32> {
         i32::try_from(self.last.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
     }
@@ -84,6 +118,27 @@ pub fn die_by(signal: i32) {
 
 /// The signal of a pipe whose reader has gone.
 pub const PIPE: i32 = SIGPIPE;
+
+/// Where it is read without waiting, and where signals write (they never wait).
+fn pipe() -> std::io::Result<(UnixStream, UnixStream)> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    Ok((read, write))
+}
+
+/// How many bytes there were.
+fn drain(pipe: &mut UnixStream) -> usize {
+    let mut bytes = [0; 64];
+    let mut drained = 0;
+    loop {
+        match pipe.read(&mut bytes) {
+            Ok(0) => return drained,
+            Ok(count) => drained += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return drained,
+        }
+    }
+}
 
 /// Bit `n - 1` is set when signal `n` is ignored. Asked of `/proc`; without it none is.
 fn ignored_signals() -> u64 {

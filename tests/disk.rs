@@ -285,3 +285,31 @@ fn an_output_directory_that_is_removed_while_it_is_used_fails_its_files() {
         run.assert_exit(1).assert_failed("local").check_invariants(1);
     }
 }
+
+#[test]
+fn where_a_write_takes_less_than_it_was_given_the_rest_is_written_after_it() {
+    const TAKEN: usize = 100;
+    let server = server();
+    // strace takes so many bytes and writes none of them: all the others must be there, in their order.
+    let fault = format!("write:retval={TAKEN}:when=1");
+    let run = |args: &[&str], name: &str, stdout: bool| {
+        let place = Place::new();
+        let mut fetch = place.fetch().args(args).arg(server.url("/long-1"));
+        if stdout {
+            fetch = fetch.stdout(std::fs::File::create(place.path(name)).expect("make a file"));
+        }
+        let run = fetch.inject_at(name, &fault)?.run();
+        run.assert_exit(0);
+        assert_eq!(place.injected().len(), 1, "{run}");
+        Some(place)
+    };
+    let Some(place) = run(&["-d", "out"], "out/long-1.part", false) else { return };
+    assert!(place.read("out/long-1") == body("long-1")[TAKEN..]);
+    let place = run(&["-o", "-"], "stdout", true).expect("strace is there");
+    assert!(place.read("stdout") == body("long-1")[TAKEN..]);
+    for (args, stdout) in [(&["--json", "--discard"][..], true), (&["--discard", "--results", "records"], false)] {
+        let place = run(args, "records", stdout).expect("strace is there");
+        let line = place.read_text("records");
+        assert!(!line.starts_with('{') && line.ends_with("}\n"), "{line}");
+    }
+}

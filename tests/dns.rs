@@ -1,8 +1,10 @@
 //! Names: servers of names that fail, are slow or say odd things, and how often they are asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::harness::clock::{Clock, Faked};
 use crate::harness::command::Stdin;
@@ -148,4 +150,23 @@ fn a_name_whose_address_changes_is_looked_up_again_after_a_minute() {
     }
     running.close_stdin();
     running.finish().assert_exit(0).check_invariants(8);
+}
+
+#[test]
+fn lookups_that_never_end_do_not_hold_up_the_second_signal() {
+    const NAMES: usize = 25;
+    let Some(dns) = Dns::start(|_| (NOW, Answer::Silence)) else { return };
+    let list: Vec<String> = (0..NAMES).map(|number| format!("http://n{number}.test/a")).collect();
+    let args = ["--tree", "-j", "50", "--connect-timeout", "60"];
+    let running = Fetch::recorded().asking(&dns).args(args).urls(&list).start();
+    let names = || dns.asked().into_iter().map(|question| question.name).collect::<HashSet<_>>().len();
+    until("every thread to look one up", || names() >= 20);
+    running.send_signal_and_settle(Signal::INT);
+    let stopped = Instant::now();
+    running.send_signal(Signal::INT);
+    let run = running.finish();
+    let took = stopped.elapsed();
+    run.assert_signal(Signal::INT).check_invariants(NAMES);
+    assert_eq!(run.results(), ["cancelled"; NAMES], "{run}");
+    assert!(took < Duration::from_secs(4), "{took:?}: the threads wait ten seconds for their answers\n{run}");
 }

@@ -1,10 +1,11 @@
 //! Calls that fail: libcurl's own, and those of the kernel that move bytes. One transfer pays for it or none, never
 //! all, and what is told is what happened.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::strace::each_in_turn;
-use crate::harness::{Fetch, Finished, Gate, Reply, Seen, Server};
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server};
 
 /// Every path answers with itself, twenty thousand times.
 fn large() -> Server {
@@ -167,8 +168,8 @@ fn a_socket_that_cannot_be_watched_costs_one_transfer_one_attempt() {
             let fetch = Fetch::recorded().args(["-j", "2", "--retry", retry, "--retry-delay", "0.01"]);
             fetch.urls(&urls).inject(fault).map(Fetch::run)
         };
-        // The first call is for signals, before anything is fetched.
-        each_in_turn("epoll_ctl:error=ENOMEM", 2, fetch, |_, run| {
+        // The first two calls are for signals, before anything is fetched.
+        each_in_turn("epoll_ctl:error=ENOMEM", 3, fetch, |_, run| {
             check(run, 6, |name| format!("/{name}"));
             assert!(failed(run).len() + retries(run) <= 1, "one call is one transfer's\n{run}");
             assert!(retry == "0" || run.code() == Some(0), "{run}");
@@ -294,4 +295,29 @@ fn with_few_descriptors_everything_is_fetched_or_nothing_is_begun() {
             check(&run, 30, |name| format!("/{name}").repeat(20_000));
         }
     }
+}
+
+#[test]
+fn a_panic_in_a_callback_ends_the_run_at_once_and_the_next_one_goes_on() {
+    if !has_faults() {
+        return;
+    }
+    let server = large();
+    let place = Place::new();
+    let fetch = || place.fetch().args(["--json", "-d", "out", "-j", "4"]).urls(&urls(&server, 40));
+    let body = |name: &str| format!("/{name}").repeat(20_000).into_bytes();
+    // No core beside the files of the case.
+    let run = fetch().env("FETCHMANY_FAULT", "panic:500000").under_bash(r#"ulimit -c 0; exec "$@""#).run();
+    run.assert_signal(Signal::ABORT).assert_stderr_has("a panic that was asked for");
+    assert_eq!(run.stderr_text().matches("panicked").count(), 1, "no callback came after it\n{run}");
+    let whole = place.tree("out").into_iter().filter(|(name, _)| !name.contains(".part"));
+    let whole: Vec<String> =
+        whole.inspect(|(name, found)| assert!(*found == body(name), "{name}")).map(|it| it.0).collect();
+    assert!((1..40).contains(&whole.len()), "{whole:?}\n{run}");
+    let again = fetch().run();
+    again.assert_exit(0).check_invariants(40);
+    assert!(
+        place.names("out").len() == 40 && place.tree("out").iter().all(|(name, found)| *found == body(name)),
+        "{again}"
+    );
 }

@@ -1,11 +1,14 @@
 //! Numbers: many files, many transfers at once, many hosts, many descriptors, against a real nginx.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::time::Duration;
 
+use crate::harness::command::Stdin;
 use crate::harness::nginx::{Listen, most_at_once};
-use crate::harness::{Fetch, Finished, Nginx, Place, until};
+use crate::harness::{Fetch, Finished, Nginx, Place, Stream, until};
 
 const FILES: usize = 20_000;
 
@@ -114,4 +117,29 @@ fn few_descriptors_lower_the_number_of_transfers_and_lose_nothing() {
     assert_eq!(told, 1, "it is said once\n{run}");
     let run = Fetch::recorded().under(["prlimit", "--nofile=12"]).urls(&urls[..1]).run();
     run.assert_exit(3).check_invariants(0);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_list() {
+    // From the first on, as many lines are read ahead as ever are.
+    const FEW: usize = 20_000;
+    const MANY: usize = 60_000;
+    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
+    std::fs::write(nginx.root().join("file"), "x").expect("write a file to serve");
+    let fetch = Fetch::new().args(["--discard", "-j", "50"]).stdin(Stdin::Open);
+    let mut running = fetch.bound(Duration::from_secs(120)).start();
+    let mut stdin = running.take_stdin();
+    let mut write = |numbers: Range<usize>| {
+        let lines: String = numbers.map(|number| nginx.http(&format!("/file?{number}")) + "\n").collect();
+        stdin.write_all(lines.as_bytes()).expect("write to its input");
+    };
+    write(0..FEW);
+    running.wait_for_lines(Stream::Out, FEW);
+    let few = running.peak_rss();
+    write(FEW..MANY);
+    running.wait_for_lines(Stream::Out, MANY);
+    let many = running.peak_rss();
+    drop(stdin);
+    running.finish().assert_exit(0);
+    assert!(many <= few + few / 20, "{few} bytes for {FEW} URLs, {many} for {MANY}");
 }

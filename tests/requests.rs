@@ -315,6 +315,28 @@ fn cookies_are_not_kept_and_files_lying_about_are_not_read() {
 }
 
 #[test]
+fn files_lying_about_are_not_even_looked_for() {
+    const NAMES: [&str; 7] = [".netrc", "_netrc", ".curlrc", ".fetchmanyrc", "config", "ca.pem", "curl-ca-bundle.crt"];
+    let server = echo();
+    let place = Place::new();
+    for name in NAMES {
+        for dir in ["", "out/"] {
+            place.write(&format!("{dir}{name}"), "S3CR3T");
+        }
+    }
+    let fetch = place.fetch().args(["--json", "-d", "out"]).arg(server.url("/a"));
+    let Some(fetch) = fetch.strace(["-y", "-e", "trace=%file"]) else { return };
+    let run = fetch.run();
+    run.assert_exit(0).check_invariants(1);
+    let trace = place.trace();
+    assert!(trace.iter().any(|line| line.contains("mkdir(\"out\"")), "files are traced: {trace:#?}");
+    let quoted = |name: &str| [format!("\"{name}\""), format!("/work/{name}\""), format!("/out/{name}\"")];
+    let touched = |line: &&String| NAMES.iter().any(|name| quoted(name).iter().any(|path| line.contains(path)));
+    let touched: Vec<_> = trace.iter().filter(touched).collect();
+    assert!(touched.is_empty(), "{touched:#?}\n{run}");
+}
+
+#[test]
 fn an_odd_environment_does_no_harm() {
     let server = echo();
     for (name, value) in
@@ -323,6 +345,8 @@ fn an_odd_environment_does_no_harm() {
         let run = Fetch::recorded().env(name, value).arg(server.url("/a")).run();
         run.assert_exit(0).check_invariants(1);
     }
+    let run = Fetch::recorded().under(["env", "-u", "HOME"]).arg(server.url("/a")).run();
+    run.assert_exit(0).check_invariants(1);
     let place = Place::new();
     let out = place.home().join("out");
     let script = r#"mkdir gone; cd gone; rmdir ../gone; exec "$@""#;

@@ -105,6 +105,20 @@ fn impossible_lengths_are_never_a_file_of_the_wrong_length() {
 }
 
 #[test]
+fn a_length_of_terabytes_is_a_number_like_any_other() {
+    let answer = format!("{OK}Content-Length: {}\r\n\r\nhello", 1u64 << 41);
+    let run = fetch_raw(&answer);
+    run.assert_exit(1).assert_failed_with("partial", 18);
+    assert_eq!(run.record()["size_download"], 5, "{run}");
+    assert_eq!(run.place().read("out/a.part"), b"hello", "{run}");
+    let server = Raw::always(Step::answer(&answer));
+    for (limit, class) in [("1T", "too_large"), ("2T", "partial")] {
+        let args = ["--retry", "0", "--max-filesize", limit];
+        Fetch::recorded().args(args).arg(server.url("/a")).run().assert_exit(1).assert_failed(class);
+    }
+}
+
+#[test]
 fn odd_status_lines_are_answers_or_failures_but_never_a_panic() {
     for status in [
         "HTTP/1.1 0 x",

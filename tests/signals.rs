@@ -1,10 +1,12 @@
 //! Stopping: the first signal lets running transfers finish, the second does not, and nothing is told or left that
 //! is not so.
 
+use std::io::Write;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
+use crate::fifo::{daemon, is_fifo, writer};
 use crate::harness::command::Stdin;
 use crate::harness::{Fetch, Finished, Gate, Place, Reply, Running, Seen, Server, Stream, until};
 
@@ -179,16 +181,120 @@ fn signals_that_mean_nothing_to_it_do_no_harm() {
 }
 
 #[test]
+fn a_storm_of_signals_is_no_end() {
+    let gate = Gate::new();
+    let (server, running) = two_of_ten(&gate);
+    for _ in 0..1000 {
+        for signal in [Signal::USR1, Signal::ALARM, Signal::CHILD] {
+            running.send_signal(signal);
+        }
+    }
+    running.wait_for_line(Stream::Err, "0 ok, 2 running");
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(0).check_invariants(10);
+    assert_eq!(server.seen().len(), 10, "{run}");
+    // What comes before the last is answered is one question.
+    assert!(run.stderr_text().lines().count() < 1010, "{run}");
+}
+
+#[test]
+fn how_it_stands_is_told_whenever_it_is_asked_for() {
+    for args in [&[][..], &["--json"], &["--progress", "off"], &["--progress", "plain"], &["--json", "-q"], &["-qq"]] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+            "/missing" => Reply::status(404),
+            _ => Reply::ok("x").held_by(&held),
+        });
+        let urls = ["/missing", "/a", "/b"].map(|path| server.url(path));
+        let running = Fetch::new().args(["-d", "out", "-j", "1"]).args(args).urls(&urls).start();
+        server.wait("the second", |counts| counts.requests.len() == 2);
+        running.send_signal_and_settle(Signal::USR1);
+        if args != ["-qq"] {
+            running.wait_for_line(Stream::Err, "fetchmany: 0 ok, 1 failed, 1 running, 1 waiting");
+        }
+        gate.let_through(1);
+        server.wait("the third", |counts| counts.requests.len() == 3);
+        running.send_signal_and_settle(Signal::USR1);
+        if args != ["-qq"] {
+            running.wait_for_line(Stream::Err, "fetchmany: 1 ok, 1 failed, 1 running");
+        }
+        gate.open();
+        let run = running.finish();
+        run.assert_exit(1);
+        assert!(args != ["-qq"] || run.stderr.is_empty(), "nothing is nothing\n{run}");
+    }
+}
+
+#[test]
+fn a_hang_up_ends_a_list_and_leaves_it_to_the_next_run() {
+    let gate = Gate::new();
+    let (server, running) = two_of_ten(&gate);
+    running.send_signal(Signal::HUP);
+    let run = running.finish();
+    run.assert_signal(Signal::HUP);
+    gate.open();
+    let names = run.place().names("out");
+    assert!(names.iter().all(|name| name.contains(".part")), "{names:?}\n{run}");
+    let again = run.place().fetch().args(["--json", "-d", "out", "urls.txt"]).run();
+    again.assert_exit(0).check_invariants(10);
+    assert_eq!(again.place().names("out").len(), 10, "{again}");
+    drop(server);
+}
+
+#[test]
+fn a_hang_up_has_a_daemon_begin_new_files_of_results() {
+    // Started by `nohup` too: it survives its terminal, and has files to rotate all the same.
+    for ignored in ["", r#"trap "" HUP;"#] {
+        let server = Server::http(|_| Reply::status(404));
+        let place = Place::new();
+        let fetch = daemon(&place).args(["--results", "r", "--failed", "f"]);
+        let running = fetch.under_bash(&format!(r#"{ignored} exec "$@""#)).start();
+        until("the pipe", || is_fifo(&place.path("pipe")));
+        let mut pipe = writer(&place);
+        let mut serve = |path: &str| {
+            writeln!(pipe, "{}", server.url(path)).expect("write");
+            running.wait_for_line(Stream::Out, path);
+        };
+        let rename = |from: &str, to: &str| std::fs::rename(place.path(from), place.path(to)).expect("rename");
+        serve("/first");
+        rename("r", "r.1");
+        rename("f", "f.1");
+        running.send_signal(Signal::HUP);
+        until("new files", || place.exists("r") && place.exists("f"));
+        serve("/second");
+        // Where that cannot be, it goes on with what it has.
+        rename("r", "r.2");
+        std::fs::create_dir(place.path("r")).expect("make a directory");
+        running.send_signal(Signal::HUP);
+        running.wait_for_line(Stream::Err, "open results file r again: Is a directory");
+        serve("/third");
+        running.send_signal(Signal::TERM);
+        let run = running.finish();
+        assert_eq!(run.assert_exit(0).results(), ["failed"; 3], "{run}");
+        for (name, lines) in [("r.1", &["/first"][..]), ("r.2", &["/second", "/third"])] {
+            let text = place.read_text(name);
+            assert_eq!(text.lines().count(), lines.len(), "{name}: {text}\n{run}");
+            assert!(text.lines().zip(lines).all(|(line, path)| line.contains(path)), "{name}: {text}\n{run}");
+        }
+        let urls = |paths: &[&str]| paths.iter().map(|path| server.url(path) + "\n").collect::<String>();
+        assert_eq!(place.read_text("f.1"), urls(&["/first"]), "{run}");
+        assert_eq!(place.read_text("f"), urls(&["/second", "/third"]), "{run}");
+    }
+}
+
+#[test]
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let gate = Gate::new();
     let held = gate.clone();
     let server = Server::http(move |_| Reply::ok("x").held_by(&held));
     let running = Fetch::recorded()
-        .under_bash(r#"trap "" HUP INT; exec "$@""#)
+        .under_bash(r#"trap "" HUP INT USR1; exec "$@""#)
         .urls(&[server.url("/a"), server.url("/b")])
         .start();
     server.wait("both requests", |counts| counts.running == 2);
-    for signal in [Signal::HUP, Signal::INT, Signal::INT, Signal::INT] {
+    for signal in [Signal::HUP, Signal::USR1, Signal::INT, Signal::INT, Signal::INT] {
         running.send_signal(signal);
     }
     gate.open();

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use rustix::process::Signal;
+
 use crate::harness::authority::Alpn;
 use crate::harness::pty::{Output, Size};
 use crate::harness::{Authority, Fetch, Gate, Raw, Reply, Seen, Server, Step, until};
@@ -37,6 +39,21 @@ fn bars_show_what_runs_and_are_gone_at_the_end() {
     }
     assert!(!terminal.cursor_is_hidden());
     assert_eq!(terminal.place().names("out").len(), 3);
+}
+
+#[test]
+fn how_it_stands_is_told_above_the_bars() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 2)).on_terminal(USUAL);
+    terminal.wait_for_screen("the bars", |screen| screen.contains("file-0") && screen.contains("file-1"));
+    terminal.send_signal(Signal::USR1);
+    let screen = terminal.wait_for_screen("the line", |screen| screen.contains("fetchmany: 0 ok, 2 running"));
+    let row = |what: &str| screen.lines().position(|line| line.contains(what));
+    assert!(row("fetchmany: 0 ok") < row("file-0"), "{screen}");
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success(), "{}", terminal.describe(status));
 }
 
 #[test]

@@ -136,15 +136,20 @@ fn with_sync_the_data_come_before_the_name_and_the_name_before_the_record() {
     for (length, naming) in [(1000, "linkat("), (2 << 20, "renameat2(")] {
         let server = Server::http(move |_| Reply::ok(vec![b'x'; length]));
         let place = Place::new();
-        let fetch = place.fetch().args(["--json", "--sync", "-d", "out"]).arg(server.url("/a"));
-        let calls = "trace=fsync,fdatasync,linkat,renameat2,write";
-        let Some(fetch) = fetch.strace(["-e", calls]) else { return };
+        let args = ["--json", "--sync", "-d", "out", "--journal", "j"];
+        let calls = ["-y", "-e", "trace=fsync,fdatasync,linkat,renameat2,write"];
+        let Some(fetch) = place.fetch().args(args).arg(server.url("/a")).strace(calls) else { return };
         let run = fetch.run();
         run.assert_exit(0).check_invariants(1);
         let first =
             |words: &[&str]| lines_with(&place, words).first().copied().unwrap_or_else(|| panic!("{words:?}\n{run}"));
-        let order =
-            [first(&["fdatasync("]), first(&[naming, "= 0"]), first(&[" fsync("]), first(&["write(", "urlnum"])];
+        let order = [
+            first(&["fdatasync(", "/out/"]),
+            first(&[naming, "= 0"]),
+            first(&[" fsync(", "/out>"]),
+            first(&["write(", "/j>", "ok "]),
+            first(&["write(", "urlnum"]),
+        ];
         assert!(order.is_sorted(), "{order:?} {:#?}", place.trace());
     }
 }

@@ -20,7 +20,7 @@ use crate::job::{Job, Outcome, Stats};
 use crate::journal::{self, Journal};
 use crate::report::{Active, Lost, Pauses, Progress, Report};
 use crate::schedule::{self, Schedule};
-use crate::signals::{self, Shutdown, Signals};
+use crate::signals::{self, HangUp, Shutdown, Signals};
 use crate::sink::{self, Body, Claim, Sink};
 use crate::source::{InUse, Next, Source};
 
@@ -83,7 +83,8 @@ impl Driver {
     pub fn open(mut config: Config) -> Result<Driver, Fatal> {
         let now = Instant::now();
         // First, so that whoever sees a sign of life can stop it properly.
-        let signals = Signals::catch().or_exit(Exit::Local)?;
+        let hang_up = if config.kind == Kind::Daemon { HangUp::Reopens } else { HangUp::Kills };
+        let signals = Signals::catch(hang_up).or_exit(Exit::Local)?;
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
         let fitted = config.fit_descriptors().or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
@@ -103,7 +104,9 @@ impl Driver {
             report.note(&note);
         }
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
-        engine.watch(Wake::Signal, signals.fd()).map_err(anyhow::Error::new).or_exit(Exit::Local)?;
+        for (wake, fd) in [(Wake::Interrupt, signals.interrupts()), (Wake::Request, signals.requests())] {
+            engine.watch(wake, fd).map_err(anyhow::Error::new).or_exit(Exit::Local)?;
+        }
         // Not before everything else is open: a run that cannot begin leaves the results of the last one.
         report.begin().or_exit(Exit::Local)?;
         Ok(Driver {

@@ -154,8 +154,15 @@ impl Driver {
         Ok(())
     }
 
-    /// The first signal stops admission, the second everything.
+    /// The first interrupt stops admission, the second everything. Other signals have the report do something.
     pub(super) fn hear(&mut self) -> anyhow::Result<()> {
+        let requests = self.signals.requested();
+        if requests.reopen {
+            self.report.reopen();
+        }
+        if requests.status {
+            self.report.ask_status();
+        }
         let heard = self.signals.heard();
         if heard >= Shutdown::Draining && self.shutdown < Shutdown::Draining {
             self.stop("interrupted, once more to stop at once")?;

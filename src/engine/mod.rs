@@ -91,6 +91,9 @@ pub enum Fault {
     /// libcurl cannot use descriptors of 1024 and above.
     #[cfg(debug_assertions)]
     Select,
+    /// The callback that brings the n-th byte of all bodies panics.
+    #[cfg(debug_assertions)]
+    Panic(u64),
 }
 
 /// A job back from its attempt.
@@ -197,6 +200,7 @@ impl Engine {
         let reactor = Rc::new(Reactor { selector: Selector::new(waiter.registry()?), timer: Timer::new(now) });
         let pace = Pace::new(options.request.pace, now);
         let jar = options.request.jar.as_deref().map(Jar::new).transpose().context("make a cookie jar")?;
+        let tidings = Rc::new(Tidings::new(options.fault));
         Ok(Engine {
             jar,
             multi: multi(&options, &reactor)?,
@@ -205,7 +209,7 @@ impl Engine {
             reactor,
             waiter,
             ready: Vec::new(),
-            tidings: Rc::default(),
+            tidings,
             hosts: Hosts::default(),
             connected: Vec::new(),
             pace,

@@ -13,6 +13,7 @@ use curl::easy::{Handler, WriteError};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::Fault;
 use super::coding::Decoder;
 use super::ffi::{self, CookieShare};
 use super::pace::Meter;
@@ -44,6 +45,14 @@ pub struct Tidings {
     pub paused: RefCell<Vec<usize>>,
     /// Body bytes received by all transfers so far.
     pub received: Cell<u64>,
+    fault: Option<Fault>,
+}
+
+impl Tidings {
+    /// Nothing was said so far.
+    pub fn new(fault: Option<Fault>) -> Tidings {
+        Tidings { fault, ..Tidings::default() }
+    }
 }
 
 /// What kind of body may come.
@@ -313,6 +322,11 @@ impl Handler for Transfer {
         self.received += count;
         let total = &self.link.tidings.received;
         total.set(total.get().wrapping_add(count));
+        match self.link.tidings.fault {
+            #[cfg(debug_assertions)]
+            Some(Fault::Panic(number)) => assert!(total.get() < number, "a panic that was asked for"),
+            _ => {}
+        }
         if self.failure.is_none()
             && let Err(failure) = self.take(data)
         {

@@ -20,12 +20,14 @@ pub enum Wake {
     Source,
     /// Standard output can be written.
     Stdout,
-    /// A signal came.
-    Signal,
+    /// A signal came that ends the program.
+    Interrupt,
+    /// A signal came that asks for something else.
+    Request,
 }
 
 impl Wake {
-    const ALL: [Wake; 3] = [Wake::Source, Wake::Stdout, Wake::Signal];
+    const ALL: [Wake; 4] = [Wake::Source, Wake::Stdout, Wake::Interrupt, Wake::Request];
 
     fn token(self) -> Token {
         Token(WAKE_BASE + self as usize)
@@ -66,14 +68,14 @@ pub struct Ready {
 pub struct Waiter {
     poll: Poll,
     events: Events,
-    watched: [Option<RawFd>; 3],
+    watched: [Option<RawFd>; Wake::ALL.len()],
 }
 
 impl Waiter {
     /// An empty event queue.
     pub fn new() -> anyhow::Result<Waiter> {
         let poll = Poll::new().context("create the event queue")?;
-        Ok(Waiter { poll, events: Events::with_capacity(EVENTS), watched: [None; 3] })
+        Ok(Waiter { poll, events: Events::with_capacity(EVENTS), watched: [None; Wake::ALL.len()] })
     }
 
     /// Where sockets are registered, with their number as token.
@@ -86,7 +88,7 @@ impl Waiter {
         let fd = fd.as_raw_fd();
         let interest = match wake {
             Wake::Stdout => Interest::WRITABLE,
-            Wake::Source | Wake::Signal => Interest::READABLE,
+            Wake::Source | Wake::Interrupt | Wake::Request => Interest::READABLE,
         };
         // The descriptor that was watched before is not taken out: it is closed, which took it out, and its number may
         // be another's by now; or it is open and wakes the loop once more than needed.
@@ -119,7 +121,7 @@ impl Waiter {
             match event.token().0.checked_sub(WAKE_BASE).and_then(|index| Wake::ALL.get(index)) {
                 Some(Wake::Source) => turn.source = true,
                 Some(Wake::Stdout) => turn.stdout = true,
-                Some(Wake::Signal) => turn.signal = true,
+                Some(Wake::Interrupt | Wake::Request) => turn.signal = true,
                 None => ready.push(Ready {
                     fd: event.token().0 as RawFd,
                     input: event.is_readable() || event.is_read_closed(),

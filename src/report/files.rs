@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -61,6 +61,8 @@ pub struct Lines {
     outlet: Outlet,
     /// Not emptied yet, though it is to be.
     stale: bool,
+    path: PathBuf,
+    access: Access,
     /// Its kind and path, for errors.
     name: String,
 }
@@ -73,21 +75,23 @@ impl Lines {
     /// When it cannot be opened for writing, or is a FIFO that nobody reads; the error names kind and path.
     pub fn open(kind: &str, path: &Path, access: Access, before: Before) -> anyhow::Result<Lines> {
         let name = format!("{kind} {}", path.display());
-        let mode = match access {
-            Access::Umask => 0o666,
-            Access::Private => 0o600,
-        };
-        let torn = before == Before::Kept && ends_in_a_line(path);
-        let mut options = OpenOptions::new();
-        options.create(true).append(before == Before::Kept).write(true).truncate(false).mode(mode);
-        // Without it, opening a FIFO waits for its reader, deaf to signals (fifo(7)).
-        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-        let file = open_for_a_reader(&options, path).with_context(|| format!("open {name}"))?;
-        let mut outlet = Outlet::owned(file.into()).with_context(|| format!("open {name}"))?;
-        if torn {
-            outlet.push(b"\n");
-        }
-        Ok(Lines { outlet, stale: before == Before::Truncated, name })
+        let outlet = open(path, access, before, READER_PATIENCE).with_context(|| format!("open {name}"))?;
+        Ok(Lines { outlet, stale: before == Before::Truncated, path: path.to_owned(), access, name })
+    }
+
+    /// Opens or makes the file at the same path once more, and goes on at its end: the one that was open may have been
+    /// moved away. What that one has not taken goes into the new one.
+    ///
+    /// # Errors
+    /// When it cannot be opened; the error names kind and path, and the file that is open stays.
+    pub fn reopen(&mut self) -> anyhow::Result<()> {
+        let mut outlet = open(&self.path, self.access, Before::Kept, Duration::ZERO)
+            .with_context(|| format!("open {} again", self.name))?;
+        // What fails here, fails again in the new one or is over.
+        let _ = self.outlet.flush();
+        outlet.push(self.outlet.queued());
+        self.outlet = outlet;
+        Ok(())
     }
 
     /// Empties the file, when that was asked for. Once, before the first line.
@@ -150,9 +154,27 @@ pub fn again(job: &Job) -> Vec<u8> {
     again
 }
 
-/// Opens `path`; a FIFO's reader has [`READER_PATIENCE`] to come.
-fn open_for_a_reader(options: &OpenOptions, path: &Path) -> anyhow::Result<File> {
-    let give_up = Instant::now() + READER_PATIENCE;
+/// Opens or makes the file at `path`; a FIFO's reader has `patience` to come.
+fn open(path: &Path, access: Access, before: Before, patience: Duration) -> anyhow::Result<Outlet> {
+    let mode = match access {
+        Access::Umask => 0o666,
+        Access::Private => 0o600,
+    };
+    let torn = before == Before::Kept && ends_in_a_line(path);
+    let mut options = OpenOptions::new();
+    options.create(true).append(before == Before::Kept).write(true).truncate(false).mode(mode);
+    // Without it, opening a FIFO waits for its reader, deaf to signals (fifo(7)).
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = open_for_a_reader(&options, path, patience)?;
+    let mut outlet = Outlet::owned(file.into())?;
+    if torn {
+        outlet.push(b"\n");
+    }
+    Ok(outlet)
+}
+
+fn open_for_a_reader(options: &OpenOptions, path: &Path, patience: Duration) -> anyhow::Result<File> {
+    let give_up = Instant::now() + patience;
     loop {
         match options.open(path) {
             Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
@@ -221,6 +243,32 @@ mod tests {
             write(&path, Access::Private, before, b"x\n");
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_followed_by_a_new_one_and_loses_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("r"), dir.path().join("r.1"));
+        let mut lines = Lines::open("failed file", &path, Access::Private, Before::Kept).unwrap();
+        lines.push(b"first\n");
+        fs::rename(&path, &moved).unwrap();
+        lines.reopen().unwrap();
+        lines.push(b"second\n");
+        lines.flush().unwrap();
+        // Still there: it is continued.
+        lines.reopen().unwrap();
+        lines.push(b"third\n");
+        lines.flush().unwrap();
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "first\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\nthird\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let error = lines.reopen().unwrap_err();
+        assert_eq!(error.to_string(), format!("open failed file {} again", path.display()));
+        lines.push(b"into the one that is open\n");
+        lines.flush().unwrap();
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct Report {
     meter: Meter,
     slots: Slots,
     show: Show,
+    /// Whether somebody wants to know how it stands, whatever is shown.
+    status_asked: bool,
     opened: Instant,
     /// The latest time that was told.
     latest: Instant,
@@ -225,6 +227,7 @@ impl Report {
             meter: Meter::new(now),
             slots: Slots::default(),
             show,
+            status_asked: false,
             opened: now,
             latest: now,
             record: Vec::new(),
@@ -254,17 +257,37 @@ impl Report {
         }
     }
 
+    /// Has the next [`Report::draw`] say how it stands, in a line of its own, whatever is shown while it runs.
+    pub fn ask_status(&mut self) {
+        self.status_asked = true;
+    }
+
+    /// Opens the files of results again, under the paths that they were opened by: what wrote on in a file that was moved
+    /// away begins a new one. A file that cannot be opened is told, and written on.
+    pub fn reopen(&mut self) {
+        let errors: Vec<_> = self.files_mut().filter_map(|file| file.reopen().err()).collect();
+        for error in errors {
+            self.note(&format!("{error:#}; the one that is open is written on"));
+        }
+    }
+
     /// Shows how it stands, when it is time for that.
     pub fn draw(&mut self, now: Instant, progress: &Progress<'_>) {
         self.latest = now;
         if let Some(hidden) = self.failures.turn(now) {
             self.tell_hidden(hidden);
         }
-        if self.show.due(self.streams.holds_lines()).is_none_or(|due| now < due) {
+        let asked = std::mem::take(&mut self.status_asked);
+        let due = self.show.due(self.streams.holds_lines()).is_some_and(|due| due <= now);
+        if !asked && !due {
             return;
         }
         self.meter.sample(now, progress.received, progress.fraction(&self.tally));
+        if asked {
+            self.note(&summary::status(progress, &self.tally, &self.meter));
+        }
         match &mut self.show {
+            _ if !due => {}
             Show::Bars { last, interval } => {
                 *last = now;
                 *interval = if progress.in_flight > 0 { DRAW_INTERVAL } else { IDLE_INTERVAL };
@@ -290,9 +313,10 @@ impl Report {
     /// When [`Report::draw`] wants to be called again; `None` when there is nothing to show.
     pub fn next_draw(&self) -> Option<Instant> {
         // The driver may be waiting for standard output, which carries the bodies, when standard error is slow too.
+        let asked = self.status_asked.then_some(self.latest);
         let elsewhere = self.files_pending() + if self.streams.are_separate() { 0 } else { self.streams.backlog() };
         let files = (elsewhere > 0).then(|| self.latest + FILE_INTERVAL);
-        [self.show.due(self.streams.holds_lines()), self.failures.due(), files].into_iter().flatten().min()
+        [asked, self.show.due(self.streams.holds_lines()), self.failures.due(), files].into_iter().flatten().min()
     }
 
     /// Whether one more line may be read, `lines` having been accepted: results that wait for their turn are bounded.

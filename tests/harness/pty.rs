@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
@@ -123,6 +124,12 @@ impl OnTerminal {
         let mut drawn = self.drawn.0.lock().expect("no panic while held");
         set_size(&self.control, size);
         drawn.terminal.screen_mut().set_size(size.rows.max(SMALLEST.rows), size.columns.max(SMALLEST.columns));
+    }
+
+    /// Sends a signal to the program alone (setsid has become it).
+    #[track_caller]
+    pub fn send_signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("send a signal");
     }
 
     /// Types; into the void when the program has ended.

@@ -216,7 +216,14 @@ fn a_redirect_to_a_signed_url_keeps_the_range() {
 
 #[test]
 fn offsets_above_four_gigabytes_are_offsets() {
-    let (total, from) = ((1u64 << 32) + 100, (1u64 << 32) + 50);
+    // Four gigabytes, and two terabytes.
+    for large in [1 << 32, 1 << 41] {
+        check_offset(large + 50, large + 100);
+    }
+}
+
+#[track_caller]
+fn check_offset(from: u64, total: u64) {
     let (place, server) = left_half(broken().header("etag", TAG), move |seen| {
         assert_eq!(asked(seen), Some(from as usize));
         part(&format!("bytes {from}-{}/{total}", total - 1)).header("etag", TAG).body(vec![b'x'; 50])
