@@ -212,13 +212,13 @@ fn how_it_stands_is_told_whenever_it_is_asked_for() {
         server.wait("the second", |counts| counts.requests.len() == 2);
         running.send_signal_and_settle(Signal::USR1);
         if args != ["-qq"] {
-            running.wait_for_line(Stream::Err, "fetchmany: 0 ok, 1 failed, 1 running, 1 waiting");
+            running.wait_for_line(Stream::Err, ": 0 ok, 1 failed, 1 running, 1 waiting");
         }
         gate.let_through(1);
         server.wait("the third", |counts| counts.requests.len() == 3);
         running.send_signal_and_settle(Signal::USR1);
         if args != ["-qq"] {
-            running.wait_for_line(Stream::Err, "fetchmany: 1 ok, 1 failed, 1 running");
+            running.wait_for_line(Stream::Err, ": 1 ok, 1 failed, 1 running");
         }
         gate.open();
         let run = running.finish();

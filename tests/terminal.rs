@@ -48,9 +48,9 @@ fn how_it_stands_is_told_above_the_bars() {
     let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 2)).on_terminal(USUAL);
     terminal.wait_for_screen("the bars", |screen| screen.contains("file-0") && screen.contains("file-1"));
     terminal.send_signal(Signal::USR1);
-    let screen = terminal.wait_for_screen("the line", |screen| screen.contains("fetchmany: 0 ok, 2 running"));
+    let screen = terminal.wait_for_screen("the line", |screen| screen.contains(": 0 ok, 2 running"));
     let row = |what: &str| screen.lines().position(|line| line.contains(what));
-    assert!(row("fetchmany: 0 ok") < row("file-0"), "{screen}");
+    assert!(row(": 0 ok, 2") < row("file-0"), "{screen}");
     gate.open();
     let status = terminal.finish();
     assert!(status.success(), "{}", terminal.describe(status));
