@@ -55,6 +55,11 @@ impl Bucket {
     fn is_open(&self) -> bool {
         self.level.get() > 0.0
     }
+
+    fn is_full_at(&self, now: Instant) -> bool {
+        self.fill(now);
+        self.level.get() >= self.rate * DEPTH
+    }
 }
 
 /// What one transfer must ask before it takes bytes.
@@ -85,6 +90,8 @@ pub struct Pace {
     limits: Limits,
     total: Option<Rc<Bucket>>,
     hosts: HashMap<Host, Rc<Bucket>>,
+    /// With so many hosts those that need not be remembered are forgotten.
+    prune_at: usize,
     /// In the order in which they paused: everyone gets a turn.
     paused: VecDeque<(usize, Meter)>,
     due: Option<Instant>,
@@ -94,14 +101,16 @@ impl Pace {
     /// Full buckets.
     pub fn new(limits: Limits, now: Instant) -> Pace {
         let total = limits.total.map(|rate| Bucket::new(rate, now));
-        Pace { limits, total, hosts: HashMap::new(), paused: VecDeque::new(), due: None }
+        Pace { limits, total, hosts: HashMap::new(), prune_at: HOSTS, paused: VecDeque::new(), due: None }
     }
 
     /// The meter of a new transfer to `host`.
     pub fn meter(&mut self, host: &Host, now: Instant) -> Meter {
         let host = self.limits.per_host.map(|rate| {
-            if self.hosts.len() >= HOSTS && !self.hosts.contains_key(host) {
-                self.hosts.retain(|_, bucket| Rc::strong_count(bucket) > 1);
+            if self.hosts.len() >= self.prune_at && !self.hosts.contains_key(host) {
+                // One that is full again is as good as a new one.
+                self.hosts.retain(|_, bucket| Rc::strong_count(bucket) > 1 || !bucket.is_full_at(now));
+                self.prune_at = (2 * self.hosts.len()).max(HOSTS);
             }
             let bucket = self.hosts.entry(host.clone()).or_insert_with(|| Bucket::new(rate, now));
             Rc::clone(bucket)
@@ -210,6 +219,17 @@ mod tests {
         let mut pace = Pace::new(Limits::default(), now);
         assert!(pace.meter(&host("a"), now).take(u64::MAX));
         assert_eq!((pace.due(), pace.resume(now)), (None, None));
+    }
+
+    #[test]
+    fn what_a_host_has_taken_too_much_is_remembered_among_any_number_of_hosts() {
+        let now = Instant::now();
+        let mut pace = Pace::new(Limits { total: None, per_host: Some(1) }, now);
+        pace.meter(&host("greedy"), now).take(1000);
+        for number in 0..HOSTS * 3 {
+            pace.meter(&host(&number.to_string()), now);
+        }
+        assert!(!pace.meter(&host("greedy"), now).is_open());
     }
 
     #[test]

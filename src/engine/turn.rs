@@ -152,20 +152,20 @@ impl Engine {
 
     /// Transfers that were too fast wait, and go on when the limits allow.
     fn serve_paused(&mut self, now: Instant) {
-        for token in self.tidings.paused.take() {
-            if let Some(entry) = self.running.get(&token) {
-                self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
-            }
-        }
+        self.hear_paused(now);
         while let Some(token) = self.pace.resume(now) {
             if let Some(entry) = self.running.get(&token) {
                 // Brings bytes at once, which may pause it again. An error ends the transfer, and is told then.
                 let _ = entry.handle.unpause_write();
             }
-            for token in self.tidings.paused.take() {
-                if let Some(entry) = self.running.get(&token) {
-                    self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
-                }
+            self.hear_paused(now);
+        }
+    }
+
+    fn hear_paused(&mut self, now: Instant) {
+        for token in self.tidings.paused.take() {
+            if let Some(entry) = self.running.get(&token) {
+                self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
             }
         }
     }
