@@ -38,7 +38,7 @@ Register-ArgumentCompleter -Native -CommandName 'fetchmany' -ScriptBlock {
             [CompletionResult]::new('--limit-rate', '--limit-rate', [CompletionResultType]::ParameterName, 'Bytes a second, for all transfers together (suffixes k, M, G: times 1024)')
             [CompletionResult]::new('--limit-rate-per-host', '--limit-rate-per-host', [CompletionResultType]::ParameterName, 'Bytes a second, for the transfers of each host together')
             [CompletionResult]::new('--retry', '--retry', [CompletionResultType]::ParameterName, 'Attempts after a failure that may pass')
-            [CompletionResult]::new('--retry-delay', '--retry-delay', [CompletionResultType]::ParameterName, 'Fixed delay between attempts; without it, or with 0, one second, doubled each time, with jitter')
+            [CompletionResult]::new('--retry-delay', '--retry-delay', [CompletionResultType]::ParameterName, 'Fixed delay between attempts; without it, or with 0, one second on average, doubled each time, with jitter')
             [CompletionResult]::new('--retry-max-time', '--retry-max-time', [CompletionResultType]::ParameterName, 'No attempt starts later than this after a URL''s first; 0 for no limit')
             [CompletionResult]::new('--retry-after-max', '--retry-after-max', [CompletionResultType]::ParameterName, 'Longest pause that a server may ask for; for more, its URLs fail in this run')
             [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'Limit for name lookup, connection and TLS handshake; 0 for curl''s own, 300')

@@ -17,7 +17,7 @@ complete -c fetchmany -l rate-per-host -d 'Starts per time of each host' -r
 complete -c fetchmany -l limit-rate -d 'Bytes a second, for all transfers together (suffixes k, M, G: times 1024)' -r
 complete -c fetchmany -l limit-rate-per-host -d 'Bytes a second, for the transfers of each host together' -r
 complete -c fetchmany -l retry -d 'Attempts after a failure that may pass' -r
-complete -c fetchmany -l retry-delay -d 'Fixed delay between attempts; without it, or with 0, one second, doubled each time, with jitter' -r
+complete -c fetchmany -l retry-delay -d 'Fixed delay between attempts; without it, or with 0, one second on average, doubled each time, with jitter' -r
 complete -c fetchmany -l retry-max-time -d 'No attempt starts later than this after a URL\'s first; 0 for no limit' -r
 complete -c fetchmany -l retry-after-max -d 'Longest pause that a server may ask for; for more, its URLs fail in this run' -r
 complete -c fetchmany -l connect-timeout -d 'Limit for name lookup, connection and TLS handshake; 0 for curl\'s own, 300' -r

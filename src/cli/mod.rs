@@ -125,6 +125,8 @@ pub struct Args {
     pub jobs: Option<Jobs>,
 
     /// Transfers of one host at once [default: 8, with -j the same as that]
+    ///
+    /// With -j auto a host gets as many as bring something, unless this says otherwise.
     #[arg(long, value_name = "N", value_parser = values::count, help_heading = "How many")]
     pub per_host: Option<usize>,
 
@@ -151,7 +153,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "4", help_heading = "Trying")]
     pub retry: u32,
 
-    /// Fixed delay between attempts; without it, or with 0, one second, doubled each time, with jitter
+    /// Fixed delay between attempts; without it, or with 0, one second on average, doubled each time, with jitter
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = "Trying")]
     pub retry_delay: Option<Duration>,
 
