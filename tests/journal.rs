@@ -340,3 +340,53 @@ fn a_kill_or_a_full_disk_while_the_journal_is_written_anew_costs_nothing() {
         assert_eq!((words(&place).len(), place.exists("j.new")), (3, false), "{fault}");
     }
 }
+
+#[test]
+fn two_users_at_one_url_are_two_jobs() {
+    let (server, place) =
+        (Server::http(|seen: &Seen| Reply::ok(format!("{:?}", seen.header("authorization")))), Place::new());
+    let urls = ["alice:S3CR3T-1@", "bob:S3CR3T-2@"].map(|user| server.url("/me").replace("//", &format!("//{user}")));
+    for result in ["ok", "skipped"] {
+        let run = journaled(&place).urls(&urls).run();
+        run.assert_exit(0).check_invariants(2);
+        assert_eq!(run.results(), [result; 2], "{run}");
+    }
+    assert_eq!(place.names("out").len(), 2);
+    // Another password is the same user's.
+    let changed = urls.map(|url| url.replace("S3CR3T", "S3CR3T-NEW"));
+    assert_eq!(journaled(&place).urls(&changed).run().results(), ["skipped"; 2]);
+}
+
+#[test]
+fn lines_that_are_dropped_are_no_duplicates_of_each_other() {
+    let (server, place) = (echo(), Place::new());
+    let urls = [server.url("/a"), server.url("/a")];
+    for (result, requests) in [("ok", 2), ("skipped", 2)] {
+        let fetch = place.fetch().args(["--json", "--discard", "-j", "1", "--journal", "j"]).urls(&urls);
+        let run = fetch.run();
+        run.assert_exit(0);
+        assert_eq!(run.results(), [result; 2], "{run}");
+        assert_eq!(server.paths().len(), requests, "{run}");
+    }
+}
+
+#[test]
+fn a_dry_run_neither_makes_a_journal_nor_waits_for_one_nor_mends_it() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| Reply::ok(seen.path.clone()).held_by(&held));
+    let place = Place::new();
+    let url = server.url("/a");
+    let dry = || journaled(&place).args(["--dry-run"]).arg(&url).run();
+    dry().assert_exit(0);
+    assert!(!place.exists("j"));
+    let running = journaled(&place).arg(&url).start();
+    server.wait("the request", |counts| counts.running == 1);
+    dry().assert_exit(0);
+    gate.open();
+    running.finish().assert_exit(0);
+    let torn = format!("{}ok 0123", place.read_text("j"));
+    place.write("j", &torn);
+    dry().assert_exit(0);
+    assert_eq!(place.read_text("j"), torn);
+}

@@ -312,3 +312,41 @@ fn a_body_with_another_hash_is_not_kept_and_a_mirror_must_have_the_same() {
         assert_eq!(done.place().read_text("out/wrong"), "abc", "{done}");
     }
 }
+
+#[test]
+fn requests_that_differ_in_what_is_sent_are_no_duplicates() {
+    let server = Server::http(|seen: &Seen| Reply::ok(format!("{} {}", seen.method, seen.path)));
+    let url = server.url("/api");
+    let lines = [
+        format!(r#"{{"url":"{url}","body":"1"}}"#),
+        format!(r#"{{"url":"{url}","body":"2"}}"#),
+        format!(r#"{{"url":"{url}","headers":{{"x-a":"1"}}}}"#),
+        format!(r#"{{"url":"{url}"}}"#),
+        format!(r#"{{"url":"{url}"}}"#),
+    ];
+    let place = Place::new();
+    for results in [["ok", "ok", "ok", "ok", "skipped"], ["skipped"; 5]] {
+        let fetch = place.fetch().args(["--json", "-d", "out", "--journal", "journal", "--input-format", "json", "-"]);
+        let run = fetch.stdin(Stdin::Bytes(lines.join("\n").into_bytes())).run();
+        run.assert_exit(0);
+        assert_eq!(run.results(), results, "{run}");
+        assert_eq!(place.names("out").len(), 4, "{run}");
+    }
+}
+
+#[test]
+fn what_only_a_mirror_refuses_for_good_is_tried_again_by_the_next_run() {
+    let server = Server::http(|seen: &Seen| match (seen.path.as_str(), seen.earlier) {
+        ("/first", 0) => Reply::status(503),
+        ("/first", _) => Reply::ok("here"),
+        _ => Reply::status(404),
+    });
+    let line = format!(r#"{{"url":"{}","mirrors":["{}"],"out":"a"}}"#, server.url("/first"), server.url("/gone"));
+    let place = Place::new();
+    for (code, result) in [(1, "failed"), (0, "ok")] {
+        let args = ["--json", "-d", "out", "--journal", "journal", "--retry", "0", "--input-format", "json", "-"];
+        let run = place.fetch().args(args).stdin(Stdin::Bytes(line.clone().into_bytes())).run();
+        run.assert_exit(code);
+        assert_eq!(run.results(), [result], "{run}");
+    }
+}

@@ -133,12 +133,13 @@ impl Driver {
     ) -> anyhow::Result<()> {
         let time_queue = started.saturating_duration_since(job.accepted);
         self.sink.settled(job.urlnum);
-        if let Some(why) = self.schedule.settled(&outcome) {
-            self.stop(&why)?;
-        }
         let settled = Settled { job, outcome, stats, saved, time_queue };
         self.journal.record(&settled);
-        self.report.settled(&settled)
+        self.report.settled(&settled)?;
+        match self.schedule.settled(&settled.outcome) {
+            Some(why) => self.stop(&why),
+            None => Ok(()),
+        }
     }
 
     /// Nothing more is started; what waits is cancelled.

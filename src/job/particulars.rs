@@ -1,5 +1,6 @@
 //! What JSON lines add to a job: how its requests differ from all others, and where else it is to be had.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::{Credentials, Host, Job, Tries};
@@ -21,6 +22,8 @@ pub struct Particulars {
     pub mirrors: VecDeque<Mirror>,
     /// The line gives the output name.
     pub is_named: bool,
+    /// What [`Job::identity`] was before the job turned to a mirror.
+    pub first: Option<String>,
 }
 
 /// A JSON scalar, given back as it came.
@@ -50,9 +53,35 @@ impl Job {
         own.is_none_or(|own| own.headers.is_empty() && own.method.is_none() && own.body.is_none())
     }
 
+    /// What makes it this job and no other, in every run: its URL, and where they are given the user, method, headers
+    /// and body of its request. No password is in it.
+    pub fn identity(&self) -> Cow<'_, str> {
+        let own = self.particulars.as_deref();
+        if let Some(first) = own.and_then(|own| own.first.as_deref()) {
+            return first.into();
+        }
+        let user = self.credentials.as_ref().map(|credentials| credentials.user.as_str());
+        if self.is_usual() && user.is_none() {
+            return self.request_url.as_str().into();
+        }
+        let method = own.and_then(|own| own.method.as_deref()).unwrap_or_default();
+        let body = String::from_utf8_lossy(own.and_then(|own| own.body.as_deref()).unwrap_or_default());
+        let headers = own.map(|own| own.headers.join("\n")).unwrap_or_default();
+        format!("{}\n{}\n{method}\n{headers}\n\n{body}", self.request_url, user.unwrap_or_default()).into()
+    }
+
+    /// Whether its own URL is no longer asked.
+    pub fn is_at_mirror(&self) -> bool {
+        self.particulars.as_ref().is_some_and(|own| own.first.is_some())
+    }
+
     /// Turns to the next mirror, with all attempts before it; whether there is one.
     pub fn turn_to_mirror(&mut self) -> bool {
+        let identity = self.identity().into_owned();
         let Some(mirror) = self.particulars.as_mut().and_then(|it| it.mirrors.pop_front()) else { return false };
+        if let Some(own) = &mut self.particulars {
+            own.first.get_or_insert(identity);
+        }
         (self.request_url, self.credentials, self.host) = (mirror.request_url, mirror.credentials, mirror.host);
         // What it cost so far was the other's.
         self.num_retries += 1;

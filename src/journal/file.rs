@@ -60,23 +60,28 @@ pub struct Locked {
     identity: (u64, u64),
     /// Bytes of whole lines in it.
     length: u64,
+    read_only: bool,
 }
 
 impl Locked {
-    /// Opens or makes the file and locks it.
-    pub fn open(path: &Path) -> Result<Locked, Trouble> {
+    /// Opens or makes the file and locks it; to be read only, it is neither made nor locked nor changed.
+    pub fn open(path: &Path, read_only: bool) -> Result<Locked, Trouble> {
         let name = path.display();
         for _ in 0..OPEN_TRIES {
-            let file = options().create(true).open(path).map_err(|error| cannot(error, path))?;
+            let mut options = options();
+            options.append(!read_only).create(!read_only);
+            let file = options.open(path).map_err(|error| cannot(error, path))?;
             let found = file.metadata().map_err(|error| cannot(error, path))?;
             if !found.is_file() {
                 return Err(Trouble::NotOne(anyhow!("journal {name} is no regular file")));
             }
-            lock(&file, path)?;
+            if !read_only {
+                lock(&file, path)?;
+            }
             // Who held the lock until now may have put another file in its place.
             let identity = (found.dev(), found.ino());
             if path.symlink_metadata().is_ok_and(|now| (now.dev(), now.ino()) == identity) {
-                return Ok(Locked { path: path.to_owned(), file, identity, length: 0 });
+                return Ok(Locked { path: path.to_owned(), file, identity, length: 0, read_only });
             }
         }
         Err(Trouble::Local(anyhow!("another process is using journal {name}")))
@@ -109,6 +114,9 @@ impl Locked {
         })?;
         settled.shrink();
         self.length = read.whole;
+        if self.read_only {
+            return Ok(read);
+        }
         if read.whole < length {
             self.cut().map_err(|error| cannot(error, &self.path))?;
         }
@@ -151,7 +159,7 @@ impl Locked {
         });
         match written {
             Ok((length, identity)) => {
-                *self = Locked { path: std::mem::take(&mut self.path), file, identity, length };
+                *self = Locked { path: std::mem::take(&mut self.path), file, identity, length, read_only: false };
                 Ok(())
             }
             Err(error) => {

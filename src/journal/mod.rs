@@ -68,7 +68,7 @@ impl Journal {
         let mut journal = Journal { file: None, settled, retry_failed, read_only, lines, damaged: 0 };
         // One that is not there has nothing to say.
         if let Some(path) = path.filter(|path| !read_only || path.exists()) {
-            let mut file = Locked::open(&path)?;
+            let mut file = Locked::open(&path, read_only)?;
             let replayed = file.replay(&mut journal.settled)?;
             journal.damaged = replayed.damaged;
             if !read_only && replayed.is_mostly_stale(&journal.settled) {
@@ -96,7 +96,7 @@ impl Journal {
     pub fn skip(&self, job: &mut Job, name: Option<&str>) -> Option<Cow<'static, str>> {
         self.file.as_ref()?;
         let key = match name {
-            Some(name) => Key::of_url(&job.request_url, name),
+            Some(name) => Key::of_url(&job.identity(), name),
             None => Key::of_line(&job.input_line),
         };
         job.key = Some(key.bytes());
@@ -114,13 +114,15 @@ impl Journal {
         let status = settled.stats.as_ref().and_then(|stats| stats.http_code);
         let state = match &settled.outcome {
             Outcome::Ok => Some(State::Ok),
-            Outcome::Failed(failure) if is_final(failure, status) => Some(State::Failed),
+            Outcome::Failed(failure) if is_final(failure, status) && !settled.job.is_at_mirror() => Some(State::Failed),
             Outcome::Failed(_) => None,
             // Nothing was done, so nothing is known; what made it so is asked again.
             Outcome::Skipped(_) | Outcome::Cancelled(_) => return,
         };
         line::push(&mut self.lines, state, key);
         match state {
+            // Lines without a name are no duplicates of each other in one run.
+            Some(_) if settled.job.destination.is_none() => {}
             Some(state) => self.settled.insert(key, state),
             None => self.settled.remove(key),
         }

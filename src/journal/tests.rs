@@ -29,7 +29,7 @@ fn settled(table: &Table) -> Vec<(u128, State)> {
 
 fn open(path: &Path) -> Result<(Locked, Table, Replayed), Trouble> {
     let mut table = Table::default();
-    let mut file = Locked::open(path)?;
+    let mut file = Locked::open(path, false)?;
     let replayed = file.replay(&mut table)?;
     Ok((file, table, replayed))
 }

@@ -258,7 +258,7 @@ impl Body {
     }
 
     /// Hashes `data`, which was just written behind everything else. Of a continued file, what was there before comes
-    /// first: a piece of it with every write, so that nobody waits for all of it.
+    /// first: a piece of it with every write. Only what is left of it when the last byte has come is read at once.
     fn hash(&mut self, data: &[u8]) -> Result<(), Failure> {
         if self.hashed + data.len() as u64 == self.size() {
             self.digests.update(data);
@@ -275,7 +275,7 @@ impl Body {
         if !self.digests.are_wanted() || self.hashed == end {
             return Ok(());
         }
-        let mut buffer = vec![0; READ_BACK as usize];
+        let mut buffer = [0; 64 * 1024];
         while self.hashed < end {
             let most = usize::try_from(end - self.hashed).unwrap_or(usize::MAX).min(buffer.len());
             match file.read_at(self.hashed, &mut buffer[..most]).map_err(Fault::into_failure)? {

@@ -66,7 +66,7 @@ impl Files {
         given: Option<String>,
         settled: impl FnOnce(&mut Job, &str) -> Option<Cow<'static, str>>,
     ) -> Claim {
-        let url = Digest::of(&job.request_url);
+        let url = Digest::of(&job.identity());
         let derived = given.is_none();
         let renamed = self.is_renamed(job);
         let wanted = given.unwrap_or_else(|| self.template.expand(job, &url));
@@ -124,7 +124,7 @@ impl Files {
         };
         let renaming = self
             .is_renamed(job)
-            .then(|| Renaming { register: Rc::clone(&self.register), url: Digest::of(&job.request_url) });
+            .then(|| Renaming { register: Rc::clone(&self.register), url: Digest::of(&job.identity()) });
         let unless = match self.register.if_exists() {
             IfExists::Update if renaming.is_none() && job.is_usual() => self.modified(&name),
             _ => None,
