@@ -1,6 +1,6 @@
 //! Where bytes land: names, files, standard output, or nowhere.
 //!
-//! [`Sink::claim`] gives a job its name when its line is read, [`Sink::body`] takes the bytes of one attempt, and
+//! [`Sink::claim_unless`] gives a job its name when its line is read, [`Sink::body`] takes the bytes of one attempt, and
 //! [`Sink::publish`] makes them visible at once and whole, or [`Sink::abandon`] keeps or removes what is there.
 //! Touches nothing outside the output directory, follows no link below it and overwrites nothing unasked. Must not
 //! know the network, retries or the command line.
