@@ -19,7 +19,7 @@ use super::transfer::Transfer;
 use crate::job::Job;
 
 /// Receive buffer, shared by all transfers of a multi handle. With 16 KiB, the default, large bodies take several times
-/// the CPU; from 512 KiB to 1 MiB a tenth is gained, from there to 4 MiB a sixth. A turn of one transfer is up to eleven
+/// the CPU; from 512 KiB to 1 MiB a tenth is gained, from there to 4 MiB a twelfth. A turn of one transfer is up to eleven
 /// buffers long, but only where its sender fills them as fast as they are emptied.
 const BUFFER_SIZE: usize = 4 * 1024 * 1024;
 
