@@ -313,3 +313,40 @@ fn where_a_write_takes_less_than_it_was_given_the_rest_is_written_after_it() {
         assert!(!line.starts_with('{') && line.ends_with("}\n"), "{line}");
     }
 }
+
+#[test]
+fn a_large_file_is_written_beside_what_is_received() {
+    let body: Vec<u8> = (0..6_000_000_u32).map(|at| (at ^ at >> 8) as u8).collect();
+    let sent = body.clone();
+    let server =
+        Server::http(move |_| Reply::ok(sent.clone()).header("last-modified", "Tue, 01 Feb 2022 10:20:30 GMT"));
+    let place = Place::new();
+    let part = place.path("out/large.part");
+    let options = [std::ffi::OsStr::new("-P"), part.as_os_str(), "-e".as_ref(), "trace=write".as_ref()];
+    let fetch = place.fetch().args(["--json", "-d", "out"]).arg(server.url("/large"));
+    let Some(fetch) = fetch.strace(options) else { return };
+    let run = fetch.run();
+    run.assert_exit(0).check_invariants(1);
+    assert!(place.read("out/large") == body, "{run}");
+    let modified = std::fs::metadata(place.path("out/large")).and_then(|file| file.modified()).expect("it is there");
+    let modified = modified.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    assert_eq!(modified, 1_643_710_830, "no write came behind it\n{run}");
+    let trace = place.trace();
+    let writers: std::collections::HashSet<&str> = trace.iter().filter_map(|line| line.split(' ').next()).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(writers.len(), cores.min(2), "{trace:?}");
+}
+
+#[test]
+fn a_disk_that_is_full_behind_costs_the_one_file() {
+    let server = Server::http(|seen: &Seen| {
+        let length = if seen.path == "/large" { 8_000_000 } else { 1_500_000 };
+        Reply::ok(vec![b'x'; length]).chunked()
+    });
+    let Some(fetch) = on_a_small_disk("4m") else { return };
+    let run = fetch.args(["-j", "1"]).urls(&["/large", "/small"].map(|path| server.url(path))).run();
+    run.assert_exit(3).assert_stderr_has("the disk is full");
+    assert_eq!(run.results(), ["failed", "ok"], "{run}");
+    assert_eq!(run.place().names("saved"), ["small"], "what did not fit is gone\n{run}");
+    assert_eq!(run.records()[0]["error_class"], "local", "{run}");
+}

@@ -270,11 +270,11 @@ impl Body {
 
     /// Hashes at most `bytes` of what is in the file and was not hashed yet.
     fn read_back(&mut self, bytes: u64) -> Result<(), Failure> {
-        let Place::File(file) = &self.place else { return Ok(()) };
         let end = self.size().min(self.hashed.saturating_add(bytes));
         if !self.digests.are_wanted() || self.hashed == end {
             return Ok(());
         }
+        let Place::File(file) = &mut self.place else { return Ok(()) };
         let mut buffer = [0; 64 * 1024];
         while self.hashed < end {
             let most = usize::try_from(end - self.hashed).unwrap_or(usize::MAX).min(buffer.len());
@@ -334,9 +334,22 @@ impl Body {
         Some(self.from).filter(|from| *from > 0)
     }
 
+    /// Nothing more comes: waits until all of it is written.
+    ///
+    /// # Errors
+    /// It was not (`local`).
+    pub(super) fn settle(&mut self) -> Result<(), Failure> {
+        let settled = match &mut self.place {
+            Place::File(file) => file.settle(),
+            Place::Spool(_) | Place::Nowhere => Ok(()),
+        };
+        settled.map_err(|fault| self.failed(fault))
+    }
+
     /// Nothing more comes: an empty body gets its file, and a file its time.
     pub(super) fn finish(&mut self, remote_time: bool) -> Result<(), Failure> {
         self.begin(Head { length: Some(0), ..Head::default() })?;
+        self.settle()?;
         if let (Place::File(file), Stage::Open(Some(modified)), true) = (&self.place, &self.stage, remote_time) {
             file.set_modified(*modified);
         }

@@ -15,6 +15,7 @@ use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
 use super::tree::{Flushing, Missing, Tree};
 use super::version::Version;
+use super::writer::Behind;
 
 /// Longest body that is not worth keeping a name for while it arrives: losing it to a kill costs little.
 const SMALL: u64 = 1024 * 1024;
@@ -81,6 +82,10 @@ pub struct OutputFile {
     origin: Option<Origin>,
     /// What describes it while it is not whole.
     description: Option<SideCar>,
+    /// Bytes written since it was opened.
+    written: u64,
+    /// What writes it once it is large.
+    behind: Option<Behind>,
     state: State,
 }
 
@@ -100,7 +105,17 @@ impl OutputFile {
     /// A file to become `name` in `tree`, made from `origin` if what is left of it may ever be continued. Opens nothing.
     pub fn new(tree: Rc<Tree>, name: Name, replace: Replace, origin: Option<Origin>) -> OutputFile {
         let target = name.clone();
-        OutputFile { tree, name, target, replace, origin, description: None, state: State::Closed }
+        OutputFile {
+            tree,
+            name,
+            target,
+            replace,
+            origin,
+            description: None,
+            written: 0,
+            behind: None,
+            state: State::Closed,
+        }
     }
 
     /// Its final name.
@@ -188,20 +203,41 @@ impl OutputFile {
         self.replace == Replace::Nothing && length.is_some_and(|length| length <= SMALL) && self.tree.links_unnamed()
     }
 
-    /// Appends `data`.
+    /// Appends `data`. A large file is written behind: errors may show with a later call, the last ones with
+    /// [`OutputFile::settle`].
     ///
     /// # Errors
     /// The file system refuses.
     pub fn write(&mut self, data: &[u8]) -> Result<(), Fault> {
-        let written = self.opened().map_or(Err(Errno::BADF), |file| sys::write_all(file, data));
+        self.written += data.len() as u64;
+        if let (None, State::Part(part)) = (&self.behind, &self.state)
+            && self.written > SMALL
+        {
+            self.behind = Behind::new(self.tree.writer(), part.file());
+        }
+        let written = match (&self.behind, self.opened()) {
+            (Some(behind), _) => behind.write(data),
+            (None, Some(file)) => sys::write_all(file, data),
+            (None, None) => Err(Errno::BADF),
+        };
         written.map_err(|errno| self.distrusted(errno))
+    }
+
+    /// Waits until all that was appended is written.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn settle(&mut self) -> Result<(), Fault> {
+        let settled = self.behind.take().map_or(Ok(()), |behind| behind.settle());
+        settled.map_err(|errno| self.distrusted(errno))
     }
 
     /// Reads from the open file; 0 at its end.
     ///
     /// # Errors
     /// The file system refuses, or it is not open.
-    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+    pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        self.settle()?;
         let read = self.opened().map_or(Err(Errno::BADF), |file| sys::read_at(file, buffer, offset));
         read.map_err(|errno| Fault::system("read", self.name.path(), errno))
     }
@@ -219,6 +255,7 @@ impl OutputFile {
     /// # Errors
     /// The file system refuses, or `.part` is not the file that was written; the body stays open.
     pub fn publish(&mut self) -> Result<Published, Fault> {
+        self.settle()?;
         self.flush()?;
         let published = self.publish_flushed()?;
         if published == Published::Done {

@@ -28,6 +28,7 @@ mod testing;
 mod tests;
 mod tree;
 mod version;
+mod writer;
 
 use std::borrow::Cow;
 use std::os::fd::BorrowedFd;
@@ -323,6 +324,8 @@ impl Sink {
     }
 
     fn end(&mut self, body: &mut Body, failure: Option<&Failure>) {
+        // Also what fails only now may say that the disk is full.
+        let _ = body.settle();
         self.disk_full |= body.disk_full;
         let class = failure.map(|failure| failure.class);
         let begun = body.is_begun();

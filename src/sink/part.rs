@@ -4,6 +4,7 @@
 //! is killed. Must not know what is asked of servers.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ const OPEN_TRIES: u32 = 8;
 /// A partial file that has its name, and is ours until it is dropped.
 #[derive(Debug)]
 pub struct Part {
-    file: OwnedFd,
+    file: Arc<OwnedFd>,
     /// Its own name.
     name: String,
     /// Device and inode, by which it is known again under its name.
@@ -100,7 +101,7 @@ impl Part {
         match sys::stat(dir, &name) {
             Ok(now) if identity(&now) == identity(&stat) => {
                 let identity = identity(&stat);
-                Ok(Opened::Ours(Part { file, name, identity, described: false }, now))
+                Ok(Opened::Ours(Part { file: Arc::new(file), name, identity, described: false }, now))
             }
             _ => Ok(Opened::Gone),
         }
@@ -114,11 +115,11 @@ impl Part {
         // Nobody else can have it; as elsewhere, a file system without locks is used without them.
         let _ = sys::lock(&file);
         let identity = identity(&sys::stat_open(&file)?);
-        Ok(Part { file, name: Part::name_of(name), identity, described: false })
+        Ok(Part { file: Arc::new(file), name: Part::name_of(name), identity, described: false })
     }
 
     /// The open file.
-    pub fn file(&self) -> &OwnedFd {
+    pub fn file(&self) -> &Arc<OwnedFd> {
         &self.file
     }
 

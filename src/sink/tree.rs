@@ -14,6 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, Dir, OFlags};
 use rustix::io::{Errno, Result};
 
 use super::sys;
+use super::writer::Writer;
 
 /// Directories kept open: enough for the hosts of neighbouring lines, few beside the descriptors of the transfers.
 const RECENT: usize = 8;
@@ -40,6 +41,7 @@ pub struct Tree {
     partials: Cell<Partials>,
     flushing: Flushing,
     folds_case: bool,
+    writer: Rc<Writer>,
 }
 
 /// How a file that has no name gets one, from the best way down.
@@ -116,12 +118,18 @@ impl Tree {
             partials,
             flushing,
             folds_case,
+            writer: Rc::default(),
         })
     }
 
     /// The same, with every file safe from a loss of power before it counts as published.
     pub fn durable(self) -> Tree {
         Tree { flushing: Flushing::Durable, ..self }
+    }
+
+    /// What writes the large files in it.
+    pub fn writer(&self) -> &Rc<Writer> {
+        &self.writer
     }
 
     /// The path of `name` as it can be opened from the current directory.
