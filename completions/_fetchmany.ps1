@@ -78,6 +78,7 @@ Register-ArgumentCompleter -Native -CommandName 'fetchmany' -ScriptBlock {
             [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Private key of the client certificate, a PEM file, where it is not in the same one')
             [CompletionResult]::new('--pass', '--pass', [CompletionResultType]::ParameterName, 'Password of the private key; @FILE or FETCHMANY_PASS keep it from the command line')
             [CompletionResult]::new('--pinnedpubkey', '--pinnedpubkey', [CompletionResultType]::ParameterName, 'Accept only servers with one of these public keys')
+            [CompletionResult]::new('--curves', '--curves', [CompletionResultType]::ParameterName, 'Offer these groups for the key exchange of TLS, by OpenSSL''s names')
             [CompletionResult]::new('--resolve', '--resolve', [CompletionResultType]::ParameterName, 'Use this address for a host and port: HOST:PORT:ADDRESS')
             [CompletionResult]::new('--connect-to', '--connect-to', [CompletionResultType]::ParameterName, 'Connect to HOST2:PORT2 for requests to HOST1:PORT1; an empty part stands for any, or for the same')
             [CompletionResult]::new('--unix-socket', '--unix-socket', [CompletionResultType]::ParameterName, 'Connect through this Unix domain socket')

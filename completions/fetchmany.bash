@@ -23,7 +23,7 @@ _fetchmany() {
 
     case "${cmd}" in
         fetchmany)
-            opts="-0 -d -o -J -j -m -Y -y -H -A -e -X -I -u -n -b -c -x -k -E -4 -6 -w -q -v -h -V --input-format --base-url --null --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --dry-run --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --speed-limit --speed-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --referer --request --head --user --basic --digest --anyauth --aws-sigv4 --oauth2-bearer --netrc --netrc-file --cookie --cookie-jar --proxy --noproxy --insecure --cacert --cert --key --pass --pinnedpubkey --resolve --connect-to --unix-socket --interface --ipv4 --ipv6 --happy-eyeballs-timeout-ms --doh-url --http1.1 --http2 --http2-prior-knowledge --compressed --max-redirs --no-location --proto --proto-redir --json --write-out --ordered --results --failed --sha256 --quiet --verbose --progress --color --config --no-config --help --version --generate"
+            opts="-0 -d -o -J -j -m -Y -y -H -A -e -X -I -u -n -b -c -x -k -E -4 -6 -w -q -v -h -V --input-format --base-url --null --fifo --output-dir --output --tree --discard --if-exists --remote-header-name --dry-run --no-remote-time --sync --no-resume --max-filesize --jobs --per-host --rate --rate-per-host --limit-rate --limit-rate-per-host --retry --retry-delay --retry-max-time --retry-after-max --connect-timeout --stall-timeout --max-time --speed-limit --speed-time --max-failures --fail-early --journal --retry-failed --checksum-file --header --user-agent --referer --request --head --user --basic --digest --anyauth --aws-sigv4 --oauth2-bearer --netrc --netrc-file --cookie --cookie-jar --proxy --noproxy --insecure --cacert --cert --key --pass --pinnedpubkey --curves --resolve --connect-to --unix-socket --interface --ipv4 --ipv6 --happy-eyeballs-timeout-ms --doh-url --http1.1 --http2 --http2-prior-knowledge --compressed --max-redirs --no-location --proto --proto-redir --json --write-out --ordered --results --failed --sha256 --quiet --verbose --progress --color --config --no-config --help --version --generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -254,6 +254,10 @@ _fetchmany() {
                     return 0
                     ;;
                 --pinnedpubkey)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --curves)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -45,6 +45,7 @@ complete -c fetchmany -s E -l cert -d 'Client certificate, a PEM file; a colon i
 complete -c fetchmany -l key -d 'Private key of the client certificate, a PEM file, where it is not in the same one' -r -F
 complete -c fetchmany -l pass -d 'Password of the private key; @FILE or FETCHMANY_PASS keep it from the command line' -r
 complete -c fetchmany -l pinnedpubkey -d 'Accept only servers with one of these public keys' -r
+complete -c fetchmany -l curves -d 'Offer these groups for the key exchange of TLS, by OpenSSL\'s names' -r
 complete -c fetchmany -l resolve -d 'Use this address for a host and port: HOST:PORT:ADDRESS' -r
 complete -c fetchmany -l connect-to -d 'Connect to HOST2:PORT2 for requests to HOST1:PORT1; an empty part stands for any, or for the same' -r
 complete -c fetchmany -l unix-socket -d 'Connect through this Unix domain socket' -r -F

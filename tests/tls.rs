@@ -342,3 +342,18 @@ fn the_file_of_authorities_is_not_read_for_every_connection() {
     let opened = std::fs::read_to_string(&log).expect("strace's log").matches("ca.pem").count();
     assert!((1..=3).contains(&opened), "opened {opened} times\n{run}");
 }
+
+#[test]
+fn the_groups_of_the_key_exchange_can_be_chosen() {
+    let authority = Authority::new();
+    let server = Server::tls(&authority.identity(), Alpn::Http2, |_| Reply::ok("x"));
+    let fetch = |curves: &str| {
+        let fetch = Fetch::recorded().args(["--curves", curves, "--retry", "0", "--cacert"]).arg(authority.pem());
+        fetch.arg(server.url("/a")).run()
+    };
+    fetch("X25519").assert_exit(0);
+    fetch("P-384:P-256").assert_exit(0);
+    // A group that the server does not have.
+    fetch("ffdhe2048").assert_exit(1).assert_failed("tls");
+    fetch("X25519:nonsense").assert_exit(2).assert_stderr_has("--curves X25519:nonsense");
+}

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use super::{CURLS_CONNECT_TIMEOUT, netrc, unless_zero};
 use crate::cli::{self, Args, RequestArgs};
 use crate::engine::{
-    AuthMethod, Client, Coding, Family, Http, Identity, Limits, Method, Referer, Request, Route, Schemes, Secret, Tls,
-    Token, Verify,
+    self, AuthMethod, Client, Coding, Family, Http, Identity, Limits, Method, Referer, Request, Route, Schemes, Secret,
+    Tls, Token, Verify,
 };
 use crate::job::Credentials;
 
@@ -233,8 +233,12 @@ fn tls(given: &mut RequestArgs) -> anyhow::Result<Tls> {
     if let Some(file) = pinned.as_deref().filter(|pinned| !pinned.starts_with("sha256//")) {
         std::fs::read(file).with_context(|| format!("--pinnedpubkey {file}"))?;
     }
+    let curves = given.curves.take();
+    if let Some(curves) = curves.as_deref().filter(|curves| !engine::curves_are_known(curves)) {
+        bail!("--curves {curves}: OpenSSL does not know all of these");
+    }
     let verify = if given.insecure { Verify::Nothing } else { Verify::Full };
-    Ok(Tls { verify, cacert, client, pinned })
+    Ok(Tls { verify, cacert, client, pinned, curves })
 }
 
 /// curl's `FILE[:PASSWORD]`: `\:` and `\\` stand for a colon and a backslash in the name.

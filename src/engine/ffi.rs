@@ -24,6 +24,8 @@ const CURLAUTH_BEARER: c_long = 1 << 6;
 const HAPPY_EYEBALLS_TIMEOUT_MS: CURLoption = curl_sys::CURLOPTTYPE_LONG + 271;
 /// `CURLOPT_DISALLOW_USERNAME_IN_URL`.
 const DISALLOW_USERNAME_IN_URL: CURLoption = curl_sys::CURLOPTTYPE_LONG + 278;
+/// `CURLOPT_SSL_EC_CURVES`.
+const SSL_EC_CURVES: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 298;
 /// `CURLOPT_PREREQFUNCTION`.
 const PREREQFUNCTION: CURLoption = curl_sys::CURLOPTTYPE_FUNCTIONPOINT + 312;
 /// `CURLOPT_PREREQDATA`.
@@ -171,10 +173,14 @@ pub fn schemes<H>(easy: &mut Easy2<H>, all: &CStr, redirects: &CStr) -> Result<(
     set_str(easy, REDIR_PROTOCOLS_STR, redirects)
 }
 
+/// Groups offered for the key exchange of TLS (`CURLOPT_SSL_EC_CURVES`). That they exist is found out by a handshake.
+pub fn curves<H>(easy: &mut Easy2<H>, names: &str) -> Result<(), curl::Error> {
+    set_str(easy, SSL_EC_CURVES, &terminated(names)?)
+}
+
 /// An OAuth 2.0 token, and no other way to show who we are (`CURLOPT_XOAUTH2_BEARER`, `CURLAUTH_BEARER`).
 pub fn bearer<H>(easy: &mut Easy2<H>, token: &str) -> Result<(), curl::Error> {
-    let token = CString::new(token).map_err(|_| curl::Error::new(curl_sys::CURLE_BAD_FUNCTION_ARGUMENT))?;
-    set_str(easy, XOAUTH2_BEARER, &token)?;
+    set_str(easy, XOAUTH2_BEARER, &terminated(token)?)?;
     set_long(easy, curl_sys::CURLOPT_HTTPAUTH, CURLAUTH_BEARER)
 }
 
@@ -287,6 +293,10 @@ pub fn on_connected<H: Linked>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
         check(curl_sys::curl_easy_setopt(easy.raw(), PREREQDATA, link as *const c_void))?;
         check(curl_sys::curl_easy_setopt(easy.raw(), PREREQFUNCTION, callback))
     }
+}
+
+fn terminated(text: &str) -> Result<CString, curl::Error> {
+    CString::new(text).map_err(|_| curl::Error::new(curl_sys::CURLE_BAD_FUNCTION_ARGUMENT))
 }
 
 fn set_str<H>(easy: &mut Easy2<H>, option: CURLoption, value: &CStr) -> Result<(), curl::Error> {

@@ -42,7 +42,7 @@ pub use auth::{Identity, Method as AuthMethod, Secret, Token};
 pub use deadlines::{Deadlines, SlowLimit};
 pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
 pub use pace::Limits;
-pub use probe::high_descriptors_work;
+pub use probe::{curves_are_known, high_descriptors_work};
 pub use route::{Family, Route};
 pub use tls::{Client, Tls, Verify};
 pub use version::{check as check_version, describe as describe_version};

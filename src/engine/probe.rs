@@ -1,19 +1,31 @@
-//! Proves that the libcurl at hand can use descriptors of 1024 and above.
+//! Proves by a connection to a listener of our own what the libcurl at hand can do.
 //!
-//! A libcurl built without `HAVE_POLL` waits with `select()`, which cannot: every connect on such a descriptor fails
-//! as if the server had refused it. The flag is set for our own build, but the program may have been built elsewhere.
+//! Descriptors of 1024 and above: a libcurl built without `HAVE_POLL` waits with `select()`, which cannot, and every
+//! connect on such a descriptor fails as if the server had refused it. The flag is set for our own build, but the
+//! program may have been built elsewhere. And names that only OpenSSL knows, before thousands of transfers fail by one.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, IntoRawFd};
+use std::time::Duration;
 
 use curl::easy::{Easy2, Handler};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::Fault;
+use super::{Fault, ffi};
 
 /// The first descriptor that `select()` cannot watch.
 pub const FD_SETSIZE: i32 = 1024;
+
+/// How long a connection to ourselves may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A transfer of which nothing is wanted.
+struct Plain;
+
+impl Handler for Plain {
+    fn debug(&mut self, _kind: curl::easy::InfoType, _data: &[u8]) {}
+}
 
 /// Gives libcurl a socket whose number is at least [`FD_SETSIZE`].
 struct HighSocket {
@@ -52,15 +64,38 @@ fn connects() -> bool {
         easy.url(&format!("http://{address}/"))?;
         easy.noproxy("*")?;
         easy.connect_only(true)?;
-        easy.connect_timeout(std::time::Duration::from_secs(2))?;
+        easy.connect_timeout(TIMEOUT)?;
         easy.perform()
     };
     let connected = connect(&mut easy).is_ok();
     connected || !easy.get_ref().opened
 }
 
+/// Whether libcurl can offer these groups for the key exchange of TLS; so, too, where that cannot be tried.
+pub fn curves_are_known(curves: &str) -> bool {
+    let Ok(listener) = TcpListener::bind(("127.0.0.1", 0)) else { return true };
+    let Ok(address) = listener.local_addr() else { return true };
+    // It hangs up on whoever offers them.
+    let hang_up = std::thread::Builder::new().spawn(move || drop(listener.accept()));
+    let mut easy = Easy2::new(Plain);
+    let offer = |easy: &mut Easy2<Plain>| {
+        easy.url(&format!("https://{address}/"))?;
+        easy.noproxy("*")?;
+        ffi::curves(easy, curves)?;
+        easy.timeout(TIMEOUT)?;
+        easy.perform()
+    };
+    hang_up.is_err() || !offer(&mut easy).is_err_and(|error| error.code() == curl_sys::CURLE_SSL_CIPHER)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn groups_are_known_or_not() {
+        assert!(super::curves_are_known("X25519:P-256"));
+        assert!(!super::curves_are_known("X25519:no-such-curve"));
+    }
+
     #[test]
     fn this_build_uses_descriptors_above_1023() {
         assert!(super::high_descriptors_work(None));

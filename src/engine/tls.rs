@@ -19,6 +19,8 @@ pub struct Tls {
     pub client: Option<Client>,
     /// `sha256//HASH;…` or the path of a public key: the only keys that servers may have.
     pub pinned: Option<String>,
+    /// Groups offered for the key exchange, in OpenSSL's syntax. `None`: OpenSSL's.
+    pub curves: Option<String>,
 }
 
 /// A client certificate.
@@ -45,6 +47,9 @@ impl Tls {
     /// Has `easy` shake hands like this.
     pub fn apply(&self, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
         ffi::no_capath(easy)?;
+        if let Some(curves) = &self.curves {
+            ffi::curves(easy, curves)?;
+        }
         if let Some(cacert) = &self.cacert {
             easy.cainfo(cacert)?;
         }
