@@ -106,7 +106,7 @@ fn a_paused_host_is_told_of_with_its_reason() {
     let (server, gates) = gated(1);
     let lines = [busy.url("/busy"), server.url("/file-0")];
     let mut terminal = start(Fetch::new().urls(&lines), Size { rows: 24, columns: 120 });
-    terminal.wait_for_screen("the pause", |screen| screen.contains("  1 host paused (429) "));
+    terminal.wait_for_screen("the pause", |screen| screen.contains("  127.0.0.1 paused (429) "));
     gates[0].open();
     // Twice: nobody waits for a minute.
     terminal.press("\u{3}");

@@ -327,6 +327,7 @@ impl Driver {
         let mut paused = self.schedule.paused(self.now);
         let pauses = paused.next().map(|first| Pauses {
             hosts: 1 + paused.count(),
+            name: &first.host.name,
             status: first.status,
             first: first.until.saturating_duration_since(self.now),
         });

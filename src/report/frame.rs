@@ -35,6 +35,9 @@ const PERCENT: usize = 4;
 const BYTES: usize = 11;
 const TIME: usize = 6;
 
+/// What the paused hosts are worth in the run's line. They are named where there is room for it.
+const PAUSED: u32 = 5;
+
 /// Stands for what was cut away.
 const CUT: &str = "..";
 
@@ -89,19 +92,24 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
         false => (format!("{} done", Count(settled)), Some(running)),
     };
     // In the order in which they are shown; the number says which are given up last.
-    let parts = [
+    let mut parts = [
         (0, Some(done)),
         (2, fraction.map(|fraction| format!("{:.0}%", (fraction * 100.0).floor()))),
         (7, Some(format!("{} ok", Count(tally.ok)))),
         (1, Some(tally.failed()).filter(|failed| *failed > 0).map(|failed| format!("{} failed", Count(failed)))),
         (6, running),
-        (5, progress.paused()),
+        (PAUSED, None),
         (8, Some(progress.waiting).filter(|waiting| *waiting > 0).map(|n| format!("{} waiting", Count(n as u64)))),
         (9, Some(tally.skipped).filter(|skipped| *skipped > 0).map(|skipped| format!("{} skipped", Count(skipped)))),
         (3, meter.rate().map(|rate| Rate(rate).to_string())),
         (10, meter.mean().map(|mean| format!("mean {}", Rate(mean)))),
         (4, meter.eta().map(|eta| format!("ETA {}", Time(eta)))),
     ];
+    let width = |(worth, text): &(u32, Option<String>)| {
+        text.as_ref().map_or(0, |text| text.len() + 2) * usize::from(*worth < PAUSED)
+    };
+    let paused = progress.paused(room.saturating_sub(parts.iter().map(width).sum()));
+    parts.iter_mut().filter(|(worth, _)| *worth == PAUSED).for_each(|(_, text)| text.clone_from(&paused));
     let mut worth: Vec<_> = parts.iter().filter_map(|(worth, text)| Some((*worth, text.as_ref()?.len()))).collect();
     worth.sort_unstable();
     let mut used = 0;

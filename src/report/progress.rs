@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::escape;
 use super::tally::Tally;
 use super::units::Count;
 
@@ -17,7 +18,7 @@ pub struct Progress<'a> {
     /// Jobs queued or delayed.
     pub waiting: usize,
     /// Hosts that asked to be left alone for a while.
-    pub pauses: Option<Pauses>,
+    pub pauses: Option<Pauses<'a>>,
     /// Body bytes of the whole run, running transfers included.
     pub received: u64,
     /// Bytes of the list read so far.
@@ -36,9 +37,11 @@ pub struct Progress<'a> {
 
 /// Hosts that are paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pauses {
+pub struct Pauses<'a> {
     /// How many.
     pub hosts: usize,
+    /// The one that goes on first. Outside text, escaped here.
+    pub name: &'a str,
     /// The status that paused the one that goes on first.
     pub status: u32,
     /// For how long it still waits.
@@ -70,11 +73,21 @@ impl Progress<'_> {
         }
     }
 
-    /// Which hosts wait, why and how long: `2 hosts paused (429) 12s`.
-    pub fn paused(&self) -> Option<String> {
-        let Pauses { hosts, status, first } = self.pauses?;
-        let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{} hosts", Count(hosts as u64)) };
-        Some(format!("{hosts} paused ({status}) {}s", first.as_secs_f64().ceil()))
+    /// Which hosts wait, why and how long, in at most `room` bytes: `example.com paused (429) 12s`, or without its name
+    /// `2 hosts paused (429) 12s`.
+    pub fn paused(&self, room: usize) -> Option<String> {
+        let Pauses { hosts, name, status, first } = self.pauses?;
+        let why = format!("paused ({status}) {}s", first.as_secs_f64().ceil());
+        let mut shown = String::new();
+        escape::push_str(&mut shown, name);
+        let (named, counted) = match hosts {
+            1 => (format!("{shown} {why}"), format!("1 host {why}")),
+            _ => {
+                let (hosts, others) = (Count(hosts as u64), Count(hosts as u64 - 1));
+                (format!("{shown} and {others} more {why}"), format!("{hosts} hosts {why}"))
+            }
+        };
+        Some(if named.len() <= room { named } else { counted })
     }
 
     /// Which part of the run is done, from 0 to 1. Before the end of the list is read, its bytes stand for its lines;
@@ -142,7 +155,9 @@ mod tests {
 
     #[test]
     fn pauses_and_limits_are_put_in_words() {
-        let pauses = |hosts, millis| Some(Pauses { hosts, status: 429, first: Duration::from_millis(millis) });
+        let pauses = |hosts, millis| {
+            Some(Pauses { hosts, name: "example.com", status: 429, first: Duration::from_millis(millis) })
+        };
         let progress = Progress {
             in_flight: 1200,
             limit: None,
@@ -156,12 +171,14 @@ mod tests {
             stopping: false,
             active: &[],
         };
-        assert_eq!((progress.running().as_str(), progress.paused()), ("1,200 running", None));
+        assert_eq!((progress.running().as_str(), progress.paused(80)), ("1,200 running", None));
         let progress = Progress { limit: Some(2000), pauses: pauses(1, 11_200), ..progress };
         assert_eq!(progress.running(), "1,200 of 2,000 running");
-        assert_eq!(progress.paused().as_deref(), Some("1 host paused (429) 12s"));
+        assert_eq!(progress.paused(28).as_deref(), Some("example.com paused (429) 12s"));
+        assert_eq!(progress.paused(27).as_deref(), Some("1 host paused (429) 12s"));
         let progress = Progress { pauses: pauses(2, 500), ..progress };
-        assert_eq!(progress.paused().as_deref(), Some("2 hosts paused (429) 1s"));
+        assert_eq!(progress.paused(80).as_deref(), Some("example.com and 1 more paused (429) 1s"));
+        assert_eq!(progress.paused(30).as_deref(), Some("2 hosts paused (429) 1s"));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::units::{Bytes, Count, Rate, Time};
 use super::{Progress, escape};
 use crate::job::WOULD_BE_FETCHED;
 
+/// Bytes that paused hosts get in a line, names of usual length included.
+const PAUSED: usize = 80;
+
 /// How it stands: `1,239/4,000: 1,234 ok, 5 failed, 60 running, 12.30 MiB/s, 34% of the list, ETA 1m20s`.
 pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
     let mut text = match progress.list_ended {
@@ -26,7 +29,7 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
         }
     }
     let _ = write!(text, ", {}", progress.running());
-    if let Some(paused) = progress.paused() {
+    if let Some(paused) = progress.paused(PAUSED) {
         let _ = write!(text, ", {paused}");
     }
     if progress.waiting > 0 {
