@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use rcgen::ExtendedKeyUsagePurpose;
+use sha2::{Digest, Sha256};
 
 use crate::harness::authority::Alpn;
 use crate::harness::raw::refusing_url;
@@ -311,15 +312,24 @@ fn a_client_shows_its_certificate() {
 #[test]
 fn only_servers_with_a_pinned_key_are_trusted() {
     let authority = Authority::new();
-    let server = Server::tls(&authority.identity(), Alpn::Http2, |_| Reply::ok("x"));
-    let wrong = format!("sha256//{}", base64(&[7; 32]));
+    let identity = authority.identity();
+    let (der, pem) = identity.public_key();
+    let server = Server::tls(&identity, Alpn::Http2, |_| Reply::ok("x"));
+    let place = Place::new();
+    place.write("server.pub", pem);
+    place.write("other.pub", authority.identity().public_key().1);
     let fetch = |pin: &str| {
-        let fetch = Fetch::recorded().args(["--pinnedpubkey", pin, "--cacert"]).arg(authority.pem());
+        let fetch = place.fetch().args(["--discard", "--json", "--pinnedpubkey", pin, "--cacert"]).arg(authority.pem());
         fetch.arg(server.url("/a")).run()
     };
-    let run = fetch(&wrong);
-    run.assert_exit(1).assert_failed_with("tls", 90);
+    let pin = |key: &[u8]| format!("sha256//{}", base64(&Sha256::digest(key)));
+    for wrong in [&pin(b"another key"), "other.pub"] {
+        fetch(wrong).assert_exit(1).assert_failed_with("tls", 90);
+    }
     assert!(server.seen().is_empty());
+    for right in [&pin(&der), &format!("{};{}", pin(b"another key"), pin(&der)), "server.pub"] {
+        fetch(right).assert_exit(0).check_invariants(1);
+    }
     fetch("missing.pub").assert_exit(2).assert_stderr_has("missing.pub");
 }
 

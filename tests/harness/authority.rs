@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    PublicKeyData,
+};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -111,6 +114,11 @@ impl Identity {
     pub fn write(&self, dir: &Path) {
         std::fs::write(dir.join("cert.pem"), &self.pem).expect("write the certificate");
         std::fs::write(dir.join("key.pem"), self.key.serialize_pem()).expect("write the key");
+    }
+
+    /// The public key, as DER and as PEM.
+    pub fn public_key(&self) -> (Vec<u8>, String) {
+        (self.key.subject_public_key_info(), self.key.public_key_pem())
     }
 
     /// The configuration of a server in this process.
