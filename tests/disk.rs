@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::strace::each_in_turn;
+use crate::harness::wait::until;
 use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server};
 
 /// libcurl hands over 16 KiB at a time: a file of this is written in several pieces.
@@ -322,7 +323,7 @@ fn a_large_file_is_written_beside_what_is_received() {
         Server::http(move |_| Reply::ok(sent.clone()).header("last-modified", "Tue, 01 Feb 2022 10:20:30 GMT"));
     let place = Place::new();
     let part = place.path("out/large.part");
-    let options = [std::ffi::OsStr::new("-P"), part.as_os_str(), "-e".as_ref(), "trace=write".as_ref()];
+    let options = [std::ffi::OsStr::new("-P"), part.as_os_str(), "-e".as_ref(), "trace=write,pwrite64".as_ref()];
     let fetch = place.fetch().args(["--json", "-d", "out"]).arg(server.url("/large"));
     let Some(fetch) = fetch.strace(options) else { return };
     let run = fetch.run();
@@ -335,6 +336,82 @@ fn a_large_file_is_written_beside_what_is_received() {
     let writers: std::collections::HashSet<&str> = trace.iter().filter_map(|line| line.split(' ').next()).collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     assert_eq!(writers.len(), cores.min(2), "{trace:?}");
+}
+
+#[test]
+fn a_write_behind_that_fails_costs_the_one_file() {
+    let server = Server::http(|seen: &Seen| {
+        let length = if seen.path == "/large" { 1_500_000 } else { 1000 };
+        Reply::ok(seen.path.bytes().cycle().take(length).collect::<Vec<u8>>())
+            .header("last-modified", "Tue, 01 Feb 2022 10:20:30 GMT")
+    });
+    for (error, exit, keeps) in [("EIO", 1, true), ("ENOSPC", 3, false)] {
+        let fetch = |place: &Place| {
+            let urls = ["/a", "/large", "/b"].map(|path| server.url(path));
+            place.fetch().args(["--json", "-d", "out", "-j", "1"]).urls(&urls)
+        };
+        let faulty = |fault: &str| fetch(&Place::new()).inject_at("out/large.part", fault).map(Fetch::run);
+        each_in_turn(&format!("pwrite64:error={error}"), 1, faulty, |number, run| {
+            run.assert_exit(exit).assert_stderr_has("1 failed").check_invariants(3);
+            assert_eq!(names_with(run, "failed"), ["large"], "{error} at {number}\n{run}");
+            assert_eq!(run.place().exists("out/large.part"), keeps, "{error} at {number}\n{run}");
+            assert!(!run.place().exists("out/large.part.meta"), "not to be continued\n{run}");
+            fetch(run.place()).run().assert_exit(0).check_invariants(3);
+            let whole: Vec<u8> = b"/large".iter().copied().cycle().take(1_500_000).collect();
+            assert!(run.place().read("out/large") == whole, "{error} at {number}");
+        });
+    }
+}
+
+#[test]
+fn a_kill_behind_leaves_the_beginning_and_no_holes() {
+    let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let sent = body.clone();
+    let server = Server::http(move |_| Reply::ok(sent.clone()).header("etag", "\"v1\""));
+    for number in [1, 2, 5, 9] {
+        let place = Place::new();
+        let fetch = || place.fetch().args(["--json", "-d", "out"]).arg(server.url("/large"));
+        let killed = fetch().inject_at("out/large.part", &format!("pwrite64:signal=KILL:when={number}"));
+        let Some(killed) = killed else { return };
+        killed.run();
+        assert!(!place.exists("out/large"), "killed at {number}");
+        let part = place.read("out/large.part");
+        assert!(part.len() >= 1 << 20 && body.starts_with(&part), "{} bytes after {number}", part.len());
+        fetch().run().assert_exit(0).check_invariants(1);
+        assert!(place.read("out/large") == body, "killed at {number}");
+    }
+}
+
+#[test]
+fn what_came_is_on_the_disk_although_no_more_comes() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    // Whole pieces of what libcurl hands over: nothing tells that they are the last.
+    let server = Server::http(move |_| Reply::ok(vec![b'x'; 2 << 20]).chunked().then_wait(&held).body("y"));
+    let place = Place::new();
+    let running = place.fetch().args(["--json", "-d", "out"]).arg(server.url("/a")).start();
+    until("all that came is in the file", || place.tree("out").get("a.part").is_some_and(|part| part.len() == 2 << 20));
+    gate.open();
+    running.finish().assert_exit(0).check_invariants(1);
+}
+
+#[test]
+fn a_disk_that_was_full_for_a_moment_behind_is_no_failure() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        // It breaks off, is not kept, and makes room.
+        "/large" => Reply::ok(vec![b'x'; 2_000_000]).chunked().then_wait(&held).then_break(),
+        _ => Reply::ok(vec![b'y'; 1_900_000]).chunked(),
+    });
+    let Some(fetch) = on_a_small_disk("3m") else { return };
+    let urls = [server.url("/large"), server.url("/small")];
+    let running = fetch.args(["-j", "2", "--retry", "0", "--max-filesize", "1950000"]).urls(&urls).start();
+    server.wait("both", |counts| counts.of("/small") > 0);
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(1);
+    assert_eq!(run.results(), ["failed", "ok"], "{run}");
 }
 
 #[test]

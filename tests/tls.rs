@@ -355,5 +355,6 @@ fn the_groups_of_the_key_exchange_can_be_chosen() {
     fetch("P-384:P-256").assert_exit(0);
     // A group that the server does not have.
     fetch("ffdhe2048").assert_exit(1).assert_failed("tls");
+    fetch("").assert_exit(2).assert_stderr_has("--curves");
     fetch("X25519:nonsense").assert_exit(2).assert_stderr_has("--curves X25519:nonsense");
 }

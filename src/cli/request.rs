@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 
 use super::values;
@@ -118,7 +119,7 @@ pub struct RequestArgs {
     ///
     /// X25519 alone makes a new connection a seventh cheaper for this side, and gives up the protection from quantum
     /// computers to come that OpenSSL's own list has.
-    #[arg(long, value_name = "NAME[:NAME]...")]
+    #[arg(long, value_name = "NAME[:NAME]...", value_parser = NonEmptyStringValueParser::new())]
     pub curves: Option<String>,
 
     /// Use this address for a host and port: HOST:PORT:ADDRESS

@@ -16,6 +16,7 @@ use crate::sink::Body;
 impl Driver {
     /// Everything that ended in this turn: published or tried again, and told.
     pub(super) fn settle(&mut self) -> anyhow::Result<()> {
+        self.sink.hand_over();
         for note in self.engine.notes() {
             self.report.note(&note);
         }

@@ -243,12 +243,13 @@ impl Body {
         self
     }
 
-    /// Nothing more comes: compares what is there with what was promised. To be called once, before the body is
-    /// published.
+    /// Nothing more comes: waits until all of it is written, and compares it with what was promised. To be called once,
+    /// before the body is published.
     ///
     /// # Errors
     /// Its size or its hash is another one (`checksum`), or what was there before cannot be read (`local`).
     pub fn verify(&mut self) -> Result<(), Failure> {
+        self.settle()?;
         if self.is_begun() {
             self.compare(self.size())?;
             self.read_back(u64::MAX)?;
@@ -278,7 +279,9 @@ impl Body {
         let mut buffer = [0; 64 * 1024];
         while self.hashed < end {
             let most = usize::try_from(end - self.hashed).unwrap_or(usize::MAX).min(buffer.len());
-            match file.read_at(self.hashed, &mut buffer[..most]).map_err(Fault::into_failure)? {
+            let read = file.read_at(self.hashed, &mut buffer[..most]);
+            self.disk_full |= read.as_ref().is_err_and(Fault::is_full);
+            match read.map_err(Fault::into_failure)? {
                 0 => return Err(Failure::local("the partial file became shorter while it was read")),
                 read => {
                     self.digests.update(&buffer[..read]);

@@ -82,7 +82,9 @@ pub struct OutputFile {
     origin: Option<Origin>,
     /// What describes it while it is not whole.
     description: Option<SideCar>,
-    /// Bytes written since it was opened.
+    /// Bytes that were there when it was opened.
+    from: u64,
+    /// Bytes written since.
     written: u64,
     /// What writes it once it is large.
     behind: Option<Behind>,
@@ -112,6 +114,7 @@ impl OutputFile {
             replace,
             origin,
             description: None,
+            from: 0,
             written: 0,
             behind: None,
             state: State::Closed,
@@ -156,6 +159,7 @@ impl OutputFile {
             (Some(origin), Some(version)) => SideCar::new(origin, length, version),
             _ => None,
         };
+        self.from = from;
         match self.open_once(from, length) {
             // A directory we kept open may have been removed since.
             Err(fault) if fault.errno() == Some(Errno::NOENT) && self.tree.forget(self.name.directory()) => {
@@ -209,17 +213,16 @@ impl OutputFile {
     /// # Errors
     /// The file system refuses.
     pub fn write(&mut self, data: &[u8]) -> Result<(), Fault> {
-        self.written += data.len() as u64;
         if let (None, State::Part(part)) = (&self.behind, &self.state)
             && self.written > SMALL
         {
-            self.behind = Behind::new(self.tree.writer(), part.file());
+            self.behind = Behind::new(self.tree.writer(), part.file(), self.from + self.written);
         }
-        let written = match (&self.behind, self.opened()) {
-            (Some(behind), _) => behind.write(data),
-            (None, Some(file)) => sys::write_all(file, data),
-            (None, None) => Err(Errno::BADF),
+        let written = match &mut self.behind {
+            Some(behind) => behind.write(data),
+            None => self.opened().map_or(Err(Errno::BADF), |file| sys::write_all(file, data)),
         };
+        self.written += data.len() as u64;
         written.map_err(|errno| self.distrusted(errno))
     }
 

@@ -250,6 +250,13 @@ impl Sink {
         body.promise(size)
     }
 
+    /// The turn is over: what came in it is on its way to the disk.
+    pub fn hand_over(&self) {
+        if let Landing::Files(files) = &self.landing {
+            files.tree().writer().hand_over();
+        }
+    }
+
     /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another
     /// body is being written. After `Ready` the body is spent; a failure has ended it as [`Sink::abandon`] would.
     pub fn publish(&mut self, body: &mut Body) -> Poll<(Outcome, Saved)> {

@@ -58,6 +58,20 @@ pub fn write_all(fd: impl AsFd, mut data: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Writes all of `data` at `offset`; the position of the file stays.
+pub fn write_all_at(fd: impl AsFd, mut data: &[u8], mut offset: u64) -> Result<()> {
+    while !data.is_empty() {
+        match retry_on_intr(|| rustix::io::pwrite(&fd, data, offset))? {
+            0 => return Err(Errno::IO),
+            written => {
+                data = data.get(written..).unwrap_or_default();
+                offset += written as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Reads once at `offset`.
 pub fn read_at(fd: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
     retry_on_intr(|| rustix::io::pread(&fd, &mut *buffer, offset))

@@ -15,14 +15,11 @@ use rustix::io::{Errno, Result};
 
 use super::sys;
 
-/// Bytes written at a time, while there are enough.
-const PIECE: usize = 512 * 1024;
+/// Most bytes written at a time.
+const PIECE: usize = 128 * 1024;
 
-/// Pieces there are. When all are full the network is faster than the disk, and whoever brings more waits for it.
-const PIECES: usize = 16;
-
-/// What is shorter is taken for the last that has arrived: written at once when the thread has nothing else to do.
-const SHORT: usize = 16 * 1024;
+/// Pieces there are, 8 MiB when all are full. Then the network is faster than the disk, and whoever brings more waits.
+const PIECES: usize = 64;
 
 /// Writes for many files, in one thread that begins with the first of them.
 #[derive(Debug, Default)]
@@ -47,15 +44,17 @@ struct Thread {
     spare: Vec<Vec<u8>>,
     /// Pieces that the thread has.
     given: usize,
-    /// What is put together while it is busy.
+    /// What is put together of what comes in one turn.
     filling: Option<Order>,
 }
 
-/// Bytes to be written behind all that went before for the same file.
+/// Bytes to be written to a file.
 #[derive(Debug)]
 struct Order {
     file: Arc<OwnedFd>,
     account: Arc<Account>,
+    /// Where in the file.
+    offset: u64,
     data: Vec<u8>,
 }
 
@@ -98,35 +97,40 @@ pub struct Behind {
     writer: Rc<Writer>,
     file: Arc<OwnedFd>,
     account: Arc<Account>,
+    /// Where the next bytes belong.
+    offset: u64,
 }
 
 impl Behind {
-    /// `file`, written by `writer` from its position on. `None`: the caller had better write itself.
-    pub fn new(writer: &Rc<Writer>, file: &Arc<OwnedFd>) -> Option<Behind> {
-        writer.is_running().then(|| Behind {
-            writer: Rc::clone(writer),
-            file: Arc::clone(file),
-            account: Arc::default(),
-        })
+    /// `file`, written by `writer` from `offset` on; its position stays. `None`: the caller had better write itself.
+    pub fn new(writer: &Rc<Writer>, file: &Arc<OwnedFd>, offset: u64) -> Option<Behind> {
+        let (writer, file) = (Rc::clone(writer), Arc::clone(file));
+        writer.is_running().then(|| Behind { writer, file, account: Arc::default(), offset })
     }
 
-    /// Hands `data` over.
+    /// Hands `data` over, to be written behind all that went before.
     ///
     /// # Errors
     /// That of an earlier write; nothing was written behind it.
-    pub fn write(&self, mut data: &[u8]) -> Result<()> {
+    pub fn write(&mut self, mut data: &[u8]) -> Result<()> {
         let State::Running(thread) = &mut *self.writer.0.borrow_mut() else { return Err(Errno::BADF) };
-        if thread.filling.as_ref().is_some_and(|order| !Arc::ptr_eq(&order.account, &self.account)) {
-            thread.send_filling();
+        if thread.filling.as_ref().is_some_and(|order| !self.is_of(order)) {
+            thread.hand_over();
         }
         while !data.is_empty() {
             let mut order = match thread.filling.take() {
                 Some(order) => order,
-                None => thread.order(self),
+                None => Order {
+                    file: Arc::clone(&self.file),
+                    account: Arc::clone(&self.account),
+                    offset: self.offset,
+                    data: thread.piece(),
+                },
             };
             let (now, later) = data.split_at(data.len().min(PIECE - order.data.len()));
             order.data.extend_from_slice(now);
-            match order.data.len() == PIECE || (now.len() < SHORT && thread.is_waiting()) {
+            self.offset += now.len() as u64;
+            match order.data.len() == PIECE {
                 true => thread.send(order),
                 false => thread.filling = Some(order),
             }
@@ -135,15 +139,21 @@ impl Behind {
         self.account.error()
     }
 
-    /// Waits until all that was handed over is written.
+    /// Waits until all that was handed over is written, and what was handed over before it for other files.
     ///
     /// # Errors
     /// That of the first write that failed.
     pub fn settle(&self) -> Result<()> {
-        if let State::Running(thread) = &mut *self.writer.0.borrow_mut() {
-            thread.send_filling();
+        if let State::Running(thread) = &mut *self.writer.0.borrow_mut()
+            && thread.filling.as_ref().is_some_and(|order| self.is_of(order))
+        {
+            thread.hand_over();
         }
         self.account.settled()
+    }
+
+    fn is_of(&self, order: &Order) -> bool {
+        Arc::ptr_eq(&order.account, &self.account)
     }
 }
 
@@ -155,6 +165,14 @@ impl Drop for Behind {
 }
 
 impl Writer {
+    /// Has everything written that came so far. To be called at the end of each turn: what stays here would be lost by a
+    /// kill however long ago it came.
+    pub fn hand_over(&self) {
+        if let State::Running(thread) = &mut *self.0.borrow_mut() {
+            thread.hand_over();
+        }
+    }
+
     fn is_running(&self) -> bool {
         let state = &mut *self.0.borrow_mut();
         if matches!(state, State::Idle) {
@@ -170,8 +188,8 @@ impl Thread {
         let (orders, todo) = channel::<Order>();
         let (done, written) = channel();
         let work = move || {
-            for Order { file, account, data } in todo {
-                let result = account.error().and_then(|()| sys::write_all(&file, &data));
+            for Order { file, account, offset, data } in todo {
+                let result = account.error().and_then(|()| sys::write_all_at(&file, &data, offset));
                 // Before anyone is told: who closes the file then has closed it, and given up its lock.
                 drop(file);
                 let mut balance = account.balance();
@@ -188,9 +206,12 @@ impl Thread {
         Some(Thread { orders, written, spare: Vec::new(), given: 0, filling: None })
     }
 
-    /// An order for `file` without bytes. Waits for the thread when all pieces are full.
-    fn order(&mut self, behind: &Behind) -> Order {
-        self.take_back();
+    /// An empty piece. Waits for the thread when all are full.
+    fn piece(&mut self) -> Vec<u8> {
+        while let Ok(data) = self.written.try_recv() {
+            self.given -= 1;
+            self.spare.push(data);
+        }
         let mut data = match self.spare.pop() {
             Some(data) => data,
             None if self.given < PIECES => Vec::with_capacity(PIECE),
@@ -201,24 +222,11 @@ impl Thread {
             }
         };
         data.clear();
-        Order { file: Arc::clone(&behind.file), account: Arc::clone(&behind.account), data }
-    }
-
-    /// Whether the thread has nothing to do.
-    fn is_waiting(&mut self) -> bool {
-        self.take_back();
-        self.given == 0
-    }
-
-    fn take_back(&mut self) {
-        while let Ok(data) = self.written.try_recv() {
-            self.given -= 1;
-            self.spare.push(data);
-        }
+        data
     }
 
     /// Gives the thread what was put together so far.
-    fn send_filling(&mut self) {
+    fn hand_over(&mut self) {
         if let Some(order) = self.filling.take() {
             self.send(order);
         }
@@ -257,7 +265,7 @@ mod tests {
     fn the_bytes_of_several_files_arrive_in_order_however_they_come() -> anyhow::Result<()> {
         let Some(writer) = running() else { return Ok(()) };
         let files = [file()?, file()?, file()?];
-        let behind: Vec<Behind> = files.iter().filter_map(|(_, file)| Behind::new(&writer, file)).collect();
+        let mut behind: Vec<Behind> = files.iter().filter_map(|(_, file)| Behind::new(&writer, file, 0)).collect();
         let mut expected = [const { Vec::new() }; 3];
         for round in 0..2000_usize {
             let (which, length) = (round / 3 % 3, [1, 16 * 1024, 13_312, 300_000][round % 4]);
@@ -283,8 +291,8 @@ mod tests {
         std::fs::write(&path, "before")?;
         let unwritable = Arc::new(OwnedFd::from(File::open(&path)?));
         let (other, good) = file()?;
-        let behind = Behind::new(&writer, &unwritable).zip(Behind::new(&writer, &good));
-        let Some((bad, good)) = behind else { return Ok(()) };
+        let behind = Behind::new(&writer, &unwritable, 0).zip(Behind::new(&writer, &good, 0));
+        let Some((mut bad, mut good)) = behind else { return Ok(()) };
         good.write(b"good")?;
         // The first may be told of before it is found out.
         let _ = bad.write(b"bad");
@@ -299,12 +307,27 @@ mod tests {
     }
 
     #[test]
+    fn what_came_in_a_turn_is_written_without_more_of_it() -> anyhow::Result<()> {
+        let Some(writer) = running() else { return Ok(()) };
+        let (file, shared) = file()?;
+        let Some(mut behind) = Behind::new(&writer, &shared, 5) else { return Ok(()) };
+        behind.write(&[b'x'; 16 * 1024])?;
+        writer.hand_over();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while file.metadata()?.len() != 5 + 16 * 1024 {
+            assert!(std::time::Instant::now() < deadline, "{} bytes", file.metadata()?.len());
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    #[test]
     fn who_drops_it_has_the_file_alone() -> anyhow::Result<()> {
         let Some(writer) = running() else { return Ok(()) };
         for _ in 0..200 {
             let (file, shared) = file()?;
-            let behind = Behind::new(&writer, &shared);
-            behind.as_ref().map_or(Ok(()), |behind| behind.write(&[b'x'; 100_000]))?;
+            let mut behind = Behind::new(&writer, &shared, 0);
+            behind.as_mut().map_or(Ok(()), |behind| behind.write(&[b'x'; 100_000]))?;
             drop(behind);
             assert_eq!(Arc::strong_count(&shared), 1);
             assert_eq!(file.metadata()?.len(), 100_000);
