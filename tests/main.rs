@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod bandwidth;
 mod checksums;
 mod clocks;
 mod codings;

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use super::{CURLS_CONNECT_TIMEOUT, netrc, unless_zero};
 use crate::cli::{self, Args, RequestArgs};
 use crate::engine::{
-    self, AuthMethod, Client, Coding, Family, Http, Identity, Limits, Method, Referer, Request, Route, Schemes, Secret,
-    Tls, Token, Verify,
+    self, AuthMethod, Bandwidth, Client, Coding, Family, Http, Identity, Method, Referer, Request, Route, Schemes,
+    Secret, Tls, Token, Verify,
 };
 use crate::job::Credentials;
 
@@ -42,7 +42,7 @@ pub fn request(args: &mut Args) -> anyhow::Result<Request> {
         redirect_schemes: schemes(given.proto_redir),
         route: route(given)?,
         connect_timeout: unless_zero(args.connect_timeout).unwrap_or(CURLS_CONNECT_TIMEOUT),
-        pace: Limits { total: args.limit_rate, per_host: args.limit_rate_per_host },
+        bandwidth: Bandwidth { total: args.limit_rate, per_host: args.limit_rate_per_host },
     })
 }
 

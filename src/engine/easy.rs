@@ -12,8 +12,8 @@ use curl::easy::{Easy2, HttpVersion, List};
 use super::auth::Identity;
 use super::coding;
 use super::ffi;
-use super::pace::Limits;
 use super::route::{Names, Route};
+use super::throttle::Bandwidth;
 use super::tls::Tls;
 use super::transfer::Transfer;
 use crate::job::Job;
@@ -59,7 +59,7 @@ pub struct Options {
     /// Limit for name lookup, connection and TLS handshake together.
     pub connect_timeout: Duration,
     /// Bandwidth.
-    pub pace: Limits,
+    pub bandwidth: Bandwidth,
 }
 
 /// The header of this name.
@@ -124,7 +124,7 @@ impl Schemes {
 }
 
 /// What differs between two attempts of the same run.
-pub struct Attempt<'a> {
+pub struct Setup<'a> {
     /// The job.
     pub job: &'a Job,
     /// Wait for a stream on a connection that is being made, rather than open another.
@@ -144,13 +144,10 @@ pub enum Connection {
     Close,
 }
 
-/// Receive buffer where a bandwidth limit holds: what libcurl has read counts only when it is handed on.
-const SLOW_BUFFER_SIZE: usize = 16 * 1024;
-
 /// An easy handle for one attempt, ready to be added.
 pub fn configure(
     options: &Options,
-    attempt: &Attempt<'_>,
+    setup: &Setup<'_>,
     token: usize,
     transfer: Transfer,
 ) -> Result<Easy2<Transfer>, curl::Error> {
@@ -160,16 +157,15 @@ pub fn configure(
     ffi::on_connected(&mut easy)?;
     ffi::schemes(&mut easy, options.schemes.list(), options.redirect_schemes.list())?;
     ffi::refuse_username_in_url(&mut easy)?;
-    easy.url(&attempt.job.request_url)?;
+    easy.url(&setup.job.request_url)?;
     easy.useragent(&options.user_agent)?;
-    match options.pace.lowest() {
-        None => easy.buffer_size(BUFFER_SIZE)?,
-        Some(rate) => {
-            easy.buffer_size(SLOW_BUFFER_SIZE)?;
-            // A quarter of a second in the kernel, which takes twice the number.
-            let ahead = usize::try_from(rate / 8).unwrap_or(usize::MAX).clamp(16 * 1024, 4 * 1024 * 1024);
-            easy.get_mut().set_receive_buffer(ahead);
-        }
+    let sizes = easy.get_ref().permit().sizes(BUFFER_SIZE);
+    easy.buffer_size(sizes.map_or(BUFFER_SIZE, |sizes| sizes.write))?;
+    if let Some(sizes) = sizes {
+        easy.get_mut().set_receive_buffer(sizes.ahead);
+        // The limit itself never holds, since the transfer pauses before; with it libcurl lets an HTTP/2 stream send no
+        // more than so much ahead, instead of 10 MiB.
+        easy.max_recv_speed(sizes.speed)?;
     }
     easy.connect_timeout(options.connect_timeout)?;
     if let Some(most) = options.max_redirs {
@@ -183,19 +179,19 @@ pub fn configure(
         Http::Http2 => easy.http_version(HttpVersion::V2)?,
         Http::PriorKnowledge => easy.http_version(HttpVersion::V2PriorKnowledge)?,
     }
-    if attempt.connection == Connection::Close {
+    if setup.connection == Connection::Close {
         easy.forbid_reuse(true)?;
     }
-    if attempt.pipewait {
+    if setup.pipewait {
         easy.pipewait(true)?;
     }
-    method(options, attempt.job, &mut easy)?;
+    method(options, setup.job, &mut easy)?;
     if options.coding == Coding::Decoded {
         easy.accept_encoding(coding::ACCEPTED)?;
         // Decoded here: see there.
         easy.http_content_decoding(false)?;
     }
-    options.identity.apply(attempt.job, &mut easy)?;
+    options.identity.apply(setup.job, &mut easy)?;
     if let Some(referer) = &options.referer {
         if let Some(url) = &referer.url {
             easy.referer(url)?;
@@ -206,8 +202,8 @@ pub fn configure(
         easy.cookie(cookie)?;
     }
     ffi::share_cookies(&mut easy)?;
-    headers(options, attempt.job, &mut easy)?;
-    options.route.apply(attempt.job, attempt.names, &mut easy)?;
+    headers(options, setup.job, &mut easy)?;
+    options.route.apply(setup.job, setup.names, &mut easy)?;
     Ok(easy)
 }
 

@@ -13,7 +13,6 @@ mod disposition;
 mod easy;
 mod ffi;
 mod hosts;
-mod pace;
 mod probe;
 #[cfg(test)]
 mod properties;
@@ -22,6 +21,7 @@ mod response;
 mod route;
 mod selector;
 mod stats;
+mod throttle;
 mod timer;
 mod tls;
 mod transfer;
@@ -41,21 +41,21 @@ use curl::multi::Easy2Handle;
 pub use auth::{Identity, Method as AuthMethod, Secret, Token};
 pub use deadlines::{Deadlines, SlowLimit};
 pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
-pub use pace::Limits;
 pub use probe::{curves_are_known, high_descriptors_work};
 pub use route::{Family, Route};
+pub use throttle::Bandwidth;
 pub use tls::{Client, Tls, Verify};
 pub use version::{check as check_version, describe as describe_version};
 pub use waiter::{Turn, Wake};
 
 use self::cookies::Jar;
 use self::deadlines::Pulse;
-use self::easy::{Attempt, Connection};
+use self::easy::{Connection, Setup};
 use self::ffi::{Callbacks, EventMulti, Watch};
 use self::hosts::Hosts;
-use self::pace::Pace;
 use self::route::Names;
 use self::selector::Selector;
+use self::throttle::Throttle;
 use self::timer::Timer;
 use self::transfer::{Expect, Tidings, Transfer};
 use self::waiter::{Ready, Waiter};
@@ -172,7 +172,7 @@ pub struct Engine {
     hosts: Hosts,
     /// Hosts whose connections came to stand in this turn.
     connected: Vec<Host>,
-    pace: Pace,
+    throttle: Throttle,
     /// Where cookies are kept.
     jar: Option<Jar>,
     finished: VecDeque<Done>,
@@ -198,7 +198,7 @@ impl Engine {
     pub fn new(options: Options, now: Instant) -> anyhow::Result<Engine> {
         let waiter = Waiter::new()?;
         let reactor = Rc::new(Reactor { selector: Selector::new(waiter.registry()?), timer: Timer::new(now) });
-        let pace = Pace::new(options.request.pace, now);
+        let throttle = Throttle::new(options.request.bandwidth, now);
         let jar = options.request.jar.as_deref().map(Jar::new).transpose().context("make a cookie jar")?;
         let tidings = Rc::new(Tidings::new(options.fault));
         Ok(Engine {
@@ -212,7 +212,7 @@ impl Engine {
             tidings,
             hosts: Hosts::default(),
             connected: Vec::new(),
-            pace,
+            throttle,
             finished: VecDeque::new(),
             shared: BTreeSet::new(),
             notes: Vec::new(),
@@ -241,11 +241,11 @@ impl Engine {
             (Method::Get, Coding::AsSent) => Expect::AsSent,
             (Method::Get, Coding::Decoded) => Expect::Decoded,
         };
-        let meter = self.pace.meter(&job.host, now);
+        let permit = self.throttle.permit(&job.host, now);
         let cookies = self.jar.as_ref().map(Jar::share);
-        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, meter, cookies, body);
-        let attempt = self.attempt(&job, now);
-        let added = easy::configure(&self.options.request, &attempt, token, transfer)
+        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, permit, cookies, body);
+        let setup = self.setup(&job, now);
+        let added = easy::configure(&self.options.request, &setup, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
             .and_then(|easy| {
                 self.multi.add2(easy).map_err(|error| Failure::local(format!("add a transfer: {error}")).passing())
@@ -262,17 +262,17 @@ impl Engine {
     }
 
     /// How this attempt differs from others.
-    fn attempt<'a>(&mut self, job: &'a Job, now: Instant) -> Attempt<'a> {
+    fn setup<'a>(&mut self, job: &'a Job, now: Instant) -> Setup<'a> {
         let h2 = job.host.tls || self.options.request.http == Http::PriorKnowledge;
         let pipewait = h2 && self.hosts.may_multiplex(&job.host);
         if !self.hosts.look_up(&job.host, now) {
             let names = self.hosts.address(&job.host).map_or(Names::Keep, Names::Tell);
-            return Attempt { job, pipewait, names, connection: Connection::Keep };
+            return Setup { job, pipewait, names, connection: Connection::Keep };
         }
         self.lookups += 1;
         let names = if self.lookups.is_multiple_of(PRUNE_EVERY) { Names::Prune } else { Names::Renew };
         let crowded = self.running.len() >= CROWDED;
-        Attempt { job, pipewait, names, connection: if crowded { Connection::Close } else { Connection::Keep } }
+        Setup { job, pipewait, names, connection: if crowded { Connection::Close } else { Connection::Keep } }
     }
 
     /// Jobs handed over and not yet given back.
@@ -330,7 +330,8 @@ impl Engine {
     /// Lets transfers move until something happened or `deadline` came. `now` is the clock of the turn that ends.
     pub fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> anyhow::Result<Turn> {
         self.drop_dead();
-        let next = [deadline, self.reactor.timer.deadline(), self.sweep, self.pace.due()].into_iter().flatten().min();
+        let next =
+            [deadline, self.reactor.timer.deadline(), self.sweep, self.throttle.due(now)].into_iter().flatten().min();
         let timeout = match self.finished.is_empty() {
             true => next.map(|at| at.saturating_duration_since(now)),
             false => Some(Duration::ZERO),
@@ -353,7 +354,6 @@ impl Engine {
     fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>) {
         let stats = stats::read(&mut entry.handle);
         let (retry_after, connected) = (entry.handle.get_ref().retry_after(), entry.handle.get_ref().is_connected());
-        self.pace.forget(entry.handle.get_ref().token());
         let multiplexes = stats::multiplexes(&stats);
         if multiplexes == Some(true) {
             self.shared.extend(ffi::active_socket(&entry.handle).filter(|fd| self.reactor.selector.contains(*fd)));

@@ -16,8 +16,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::Fault;
 use super::coding::Decoder;
 use super::ffi::{self, CookieShare};
-use super::pace::Meter;
 use super::response::{Accepted, Asked, Response};
+use super::throttle::Permit;
 use crate::job::{ErrorClass, Failure};
 use crate::sink::{Body, Head};
 
@@ -70,9 +70,9 @@ pub enum Expect {
 pub struct Transfer {
     link: Rc<Link>,
     expect: Expect,
-    meter: Meter,
+    permit: Permit,
     cookies: Option<Rc<CookieShare>>,
-    /// Waits for [`Meter`].
+    /// Waits for [`Permit`].
     paused: bool,
     /// Set when limits hold: the kernel shall not take many seconds' worth ahead.
     receive_buffer: Option<usize>,
@@ -101,14 +101,14 @@ impl Transfer {
         token: usize,
         tidings: Rc<Tidings>,
         expect: Expect,
-        meter: Meter,
+        permit: Permit,
         cookies: Option<Rc<CookieShare>>,
         body: Body,
     ) -> Self {
         Transfer {
             link: Rc::new(Link { token, tidings, connected: Cell::new(false), requests: Cell::new(0) }),
             expect,
-            meter,
+            permit,
             cookies,
             paused: false,
             receive_buffer: None,
@@ -128,11 +128,6 @@ impl Transfer {
     /// interim responses is no progress.
     pub fn progress(&self) -> u64 {
         self.received.wrapping_add(self.responses).wrapping_add(self.link.requests.get())
-    }
-
-    /// Its number in the multi handle.
-    pub fn token(&self) -> usize {
-        self.link.token
     }
 
     /// Whether the request went out on the last connection.
@@ -156,8 +151,8 @@ impl Transfer {
     }
 
     /// What the transfer must ask before it takes bytes.
-    pub fn meter(&self) -> &Meter {
-        &self.meter
+    pub fn permit(&self) -> &Permit {
+        &self.permit
     }
 
     /// Sockets opened from now on take at most so many bytes ahead.
@@ -313,7 +308,7 @@ impl Handler for Transfer {
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         let count = data.len() as u64;
-        self.paused = !self.meter.take(count);
+        self.paused = !self.permit.take(count);
         if self.paused {
             // libcurl keeps the bytes and brings them again.
             self.link.tidings.paused.borrow_mut().push(self.link.token);

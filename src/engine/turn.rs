@@ -34,6 +34,7 @@ impl Engine {
         if let Err(error) = self.read_on() {
             self.start_over(&error)?;
         }
+        self.hear_paused();
         self.drop_unwatched();
         if sweep {
             self.check_deadlines(now);
@@ -152,20 +153,20 @@ impl Engine {
 
     /// Transfers that were too fast wait, and go on when the limits allow.
     fn serve_paused(&mut self, now: Instant) {
-        self.hear_paused(now);
-        while let Some(token) = self.pace.resume(now) {
+        self.hear_paused();
+        while let Some(token) = self.throttle.resume(now) {
             if let Some(entry) = self.running.get(&token) {
                 // Brings bytes at once, which may pause it again. An error ends the transfer, and is told then.
                 let _ = entry.handle.unpause_write();
             }
-            self.hear_paused(now);
+            self.hear_paused();
         }
     }
 
-    fn hear_paused(&mut self, now: Instant) {
+    fn hear_paused(&mut self) {
         for token in self.tidings.paused.take() {
             if let Some(entry) = self.running.get(&token) {
-                self.pace.paused(token, entry.handle.get_ref().meter().clone(), now);
+                self.throttle.paused(token, entry.handle.get_ref().permit());
             }
         }
     }
