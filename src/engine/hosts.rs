@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use crate::job::Host;
 
-/// Hosts remembered at once; past it everything is forgotten and learned again.
+/// Hosts remembered at once, at most; at least half as many of those that were asked for last.
 const REMEMBERED: usize = 65_536;
 /// For so long a name's addresses are taken for good, as in libcurl; then the next transfer looks it up again.
 const ADDRESSES_LAST: Duration = Duration::from_secs(60);
 
-/// Hosts by name.
+/// Hosts by name, in two generations: when the young are many, the old are forgotten and the young grow old. Whoever is
+/// asked for is young again.
 #[derive(Default)]
 pub struct Hosts {
-    hosts: HashMap<Host, Known>,
+    young: HashMap<Host, Known>,
+    old: HashMap<Host, Known>,
 }
 
 struct Known {
@@ -27,41 +29,57 @@ struct Known {
 impl Hosts {
     /// Whether a transfer that starts now is to have the host's name looked up, whatever libcurl remembers.
     pub fn look_up(&mut self, host: &Host, now: Instant) -> bool {
-        if let Some(known) = self.hosts.get_mut(host) {
+        if let Some(known) = self.old.remove(host) {
+            self.remember(host, known);
+        }
+        if let Some(known) = self.young.get_mut(host) {
             let due = now.saturating_duration_since(known.looked_up) >= ADDRESSES_LAST;
             if due {
                 (known.looked_up, known.forgotten) = (now, None);
             }
             return due;
         }
-        if self.hosts.len() >= REMEMBERED {
-            self.hosts.clear();
-        }
-        self.hosts.insert(host.clone(), Known { looked_up: now, forgotten: None, multiplexes: None });
+        self.remember(host, Known { looked_up: now, forgotten: None, multiplexes: None });
         true
+    }
+
+    fn remember(&mut self, host: &Host, known: Known) {
+        if self.young.len() >= REMEMBERED / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(host.clone(), known);
+    }
+
+    fn get(&self, host: &Host) -> Option<&Known> {
+        self.young.get(host).or_else(|| self.old.get(host))
+    }
+
+    fn get_mut(&mut self, host: &Host) -> Option<&mut Known> {
+        self.young.get_mut(host).or_else(|| self.old.get_mut(host))
     }
 
     /// The connection to this address stood before the lookup of both families was done. libcurl breaks that off then
     /// and remembers nothing: every other transfer would look the name up by itself.
     pub fn forgotten(&mut self, host: &Host, address: IpAddr) {
-        if let Some(known) = self.hosts.get_mut(host) {
+        if let Some(known) = self.get_mut(host) {
             known.forgotten = Some(address);
         }
     }
 
     /// The address that libcurl is to be told.
     pub fn address(&self, host: &Host) -> Option<IpAddr> {
-        self.hosts.get(host).and_then(|known| known.forgotten)
+        self.get(host).and_then(|known| known.forgotten)
     }
 
     /// The name could not be resolved, or nobody answers there: that is not to be remembered.
     pub fn missed(&mut self, host: &Host) {
-        self.hosts.remove(host);
+        self.young.remove(host);
+        self.old.remove(host);
     }
 
     /// A response told the version.
     pub fn learned(&mut self, host: &Host, multiplexes: bool) {
-        if let Some(known) = self.hosts.get_mut(host) {
+        if let Some(known) = self.get_mut(host) {
             known.multiplexes = Some(multiplexes);
         }
     }
@@ -69,7 +87,7 @@ impl Hosts {
     /// Whether a new transfer should rather wait for a stream than open a connection: unless the host is known not
     /// to multiplex.
     pub fn may_multiplex(&self, host: &Host) -> bool {
-        self.hosts.get(host).and_then(|known| known.multiplexes) != Some(false)
+        self.get(host).and_then(|known| known.multiplexes) != Some(false)
     }
 }
 
@@ -132,12 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_hosts_is_bounded() {
+    fn memory_of_hosts_is_bounded_and_those_asked_for_lately_stay() {
         let now = Instant::now();
         let mut hosts = Hosts::default();
         for number in 0..REMEMBERED * 2 + 1 {
-            hosts.look_up(&host(&number.to_string()), now);
+            assert!(hosts.look_up(&host(&number.to_string()), now));
+            assert_eq!(hosts.look_up(&host("busy"), now), number == 0, "after {number}");
+            assert!(hosts.young.len() + hosts.old.len() <= REMEMBERED);
         }
-        assert!(hosts.hosts.len() <= REMEMBERED);
+        for (number, is_new) in [(0, true), (REMEMBERED * 2 - REMEMBERED / 2 + 2, false), (REMEMBERED * 2, false)] {
+            assert_eq!(hosts.look_up(&host(&number.to_string()), now), is_new, "{number}");
+        }
     }
 }
