@@ -42,7 +42,8 @@ pub enum Jobs {
 pub struct Window {
     /// Jobs.
     pub jobs: usize,
-    /// Their memory in bytes, the allocator's share not counted: about 350 each, and three times the length of the URL.
+    /// Their memory in bytes, the allocator's share not counted: about 400 each, three times the length of the URL, and
+    /// the name. All in all a waiting line of 60 characters takes 730 bytes of the process, one of 120 takes 940.
     pub bytes: usize,
     /// What is worth reading so far ahead for.
     pub ahead: Ahead,
