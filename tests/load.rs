@@ -6,9 +6,11 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::harness::command::Stdin;
 use crate::harness::nginx::{Listen, most_at_once};
-use crate::harness::{Fetch, Finished, Nginx, Place, Stream, until};
+use crate::harness::{Fetch, Finished, Gate, Nginx, Place, Reply, Server, Stream, until};
 
 const FILES: usize = 20_000;
 
@@ -142,4 +144,36 @@ fn memory_does_not_grow_with_the_list() {
     drop(stdin);
     running.finish().assert_exit(0);
     assert!(many <= few + few / 20, "{few} bytes for {FEW} URLs, {many} for {MANY}");
+}
+
+#[test]
+fn a_list_is_read_ahead_to_its_bound_and_v_tells_where_that_is() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let slow = Server::http(move |_| Reply::ok("slow").held_by(&held));
+    let other = Server::http_at(Ipv4Addr::new(127, 0, 0, 2), |_| Reply::ok("other"));
+    let list = |before: usize| -> Vec<String> {
+        let mut list: Vec<String> = (0..before).map(|number| slow.url(&format!("/{number}"))).collect();
+        list.push(other.url(&format!("/behind-{before}")));
+        list
+    };
+    let start = |before, args: &[&str]| Fetch::new().args(["--discard"]).args(args).urls(&list(before)).start();
+    // Within the bound the host behind gets its turn, and nothing is to be told.
+    let running = start(16_000, &["-v"]);
+    running.wait_for_line(Stream::Out, "behind-16000");
+    let run = running.kill();
+    assert!(!run.stderr_text().contains("ahead"), "{run}");
+    let running = start(17_000, &["-v"]);
+    running.wait_for_line(Stream::Err, "16384 lines of 1 hosts wait");
+    running.kill();
+    // Who did not ask is not told.
+    let before = slow.counts(|counts| counts.requests.len());
+    let running = start(17_000, &[]);
+    slow.wait("as many as are allowed", |counts| counts.requests.len() >= before + 8);
+    running.send_signal_and_settle(Signal::USR1);
+    running.wait_for_line(Stream::Err, "16,384 waiting");
+    let run = running.kill();
+    assert!(!run.stderr_text().contains("ahead"), "{run}");
+    assert_eq!(other.paths(), ["/behind-16000"]);
+    gate.open();
 }

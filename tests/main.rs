@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod auto;
 mod bandwidth;
 mod checksums;
 mod clocks;

@@ -1,13 +1,9 @@
 //! How many at once, how many starts and bytes per time: as the servers see it.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use crate::harness::nginx::{Listen, most_at_once};
-use crate::harness::{Fetch, Gate, Nginx, Reply, Server, until};
+use crate::harness::{Fetch, Gate, Reply, Server};
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
@@ -178,79 +174,5 @@ fn a_wrong_rate_is_a_usage_error() {
         ["--max-failures", "101%"],
     ] {
         Fetch::recorded().args(args.map(|arg| arg.to_owned())).arg("http://127.0.0.1:1/").run().assert_exit(2);
-    }
-}
-
-#[test]
-fn the_number_found_by_itself_suits_a_fast_server() {
-    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
-    std::fs::write(nginx.root().join("file"), vec![b'x'; 1024]).expect("write a file to serve");
-    let list: Vec<String> = (0..3000).map(|number| nginx.http(&format!("/file?{number}"))).collect();
-    let run = Fetch::new().args(["--json", "--discard", "-j", "auto"]).urls(&list).run();
-    run.assert_exit(0).check_invariants(list.len());
-    until("the log", || nginx.accesses().len() >= list.len());
-    assert_eq!(nginx.accesses().len(), list.len(), "one request each");
-}
-
-#[test]
-fn the_number_found_by_itself_stays_where_a_server_refuses_more() {
-    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
-    let list: Vec<String> = (0..1500).map(|number| nginx.http(&format!("/crowded/{number}"))).collect();
-    let run = Fetch::new().args(["--json", "--discard", "-j", "auto"]).urls(&list).run();
-    run.assert_exit(0).check_invariants(list.len());
-    until("the log", || nginx.accesses().iter().filter(|access| access.status == 200).count() >= list.len());
-    let (served, refused): (Vec<_>, Vec<_>) = nginx.accesses().into_iter().partition(|access| access.status == 200);
-    assert_eq!(served.len(), list.len());
-    assert!(refused.len() < 150, "{} refused", refused.len());
-    assert!(most_at_once(&served) >= 10, "{} at once", most_at_once(&served));
-}
-
-/// A server of its own kind: the connections above `most` are closed as soon as they are made.
-fn closing_above(most: usize, refused: Arc<AtomicUsize>) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a server");
-    let port = listener.local_addr().expect("it is bound").port();
-    let (open, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let answered = served.clone();
-    // It ends with the process.
-    std::thread::spawn(move || {
-        for socket in listener.incoming().flatten() {
-            if open.load(Ordering::SeqCst) >= most {
-                refused.fetch_add(1, Ordering::SeqCst);
-                continue;
-            }
-            open.fetch_add(1, Ordering::SeqCst);
-            let (open, answered) = (open.clone(), answered.clone());
-            std::thread::spawn(move || {
-                serve(socket, &answered);
-                open.fetch_sub(1, Ordering::SeqCst);
-            });
-        }
-    });
-    (port, served)
-}
-
-/// Answers what comes on a connection, each after a moment.
-fn serve(mut socket: TcpStream, answered: &AtomicUsize) {
-    let mut piece = [0; 4096];
-    while matches!(socket.read(&mut piece), Ok(1..)) {
-        std::thread::sleep(Duration::from_millis(30));
-        if socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
-            return;
-        }
-        answered.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-#[test]
-fn the_number_found_by_itself_stays_where_a_server_closes_further_connections() {
-    for jobs in ["auto", "100"] {
-        let refused = Arc::new(AtomicUsize::new(0));
-        let (port, served) = closing_above(20, refused.clone());
-        let list: Vec<String> = (0..1500).map(|number| format!("http://127.0.0.1:{port}/{number}")).collect();
-        let run = Fetch::new().args(["--json", "--discard", "-j", jobs]).urls(&list).run();
-        run.assert_exit(0).check_invariants(list.len());
-        assert_eq!(served.load(Ordering::SeqCst), list.len(), "{run}");
-        let refused = refused.load(Ordering::SeqCst);
-        assert!(refused < 400, "-j {jobs}: {refused} refused\n{run}");
     }
 }
