@@ -79,25 +79,7 @@ impl Config {
         }
         Ok(Config {
             source: source(&args)?,
-            sink: sink::Options {
-                if_exists: match args.if_exists {
-                    cli::IfExists::Skip => sink::IfExists::Skip,
-                    cli::IfExists::Overwrite => sink::IfExists::Overwrite,
-                    cli::IfExists::Rename => sink::IfExists::Rename,
-                    cli::IfExists::Fail => sink::IfExists::Fail,
-                    cli::IfExists::Update => sink::IfExists::Update,
-                },
-                remote_time: !args.no_remote_time,
-                max_filesize: args.max_filesize.filter(|size| *size > 0),
-                checksums: checksums(&args, &target)?,
-                target,
-                sha256: args.sha256,
-                names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
-                name_from: if args.remote_header_name { sink::NameFrom::Header } else { sink::NameFrom::Url },
-                continued: request::continued(&request, args.no_resume),
-                sync: args.sync,
-                run: if args.dry_run { sink::Run::Dry } else { sink::Run::Real },
-            },
+            sink: sink(&args, kind, target, request::continued(&request, args.no_resume))?,
             cookie_jar: args.request.cookie_jar.clone().filter(|_| !args.dry_run),
             schedule: schedule(&args),
             journal: journal::Options {
@@ -105,27 +87,7 @@ impl Config {
                 retry_failed: args.retry_failed,
                 read_only: args.dry_run,
             },
-            report: report::Options {
-                results: results(&args)?,
-                ordered: args.ordered,
-                stream,
-                results_file: args.results.clone().filter(|_| !args.dry_run),
-                failed_file: args.failed.clone().filter(|_| !args.dry_run),
-                append: kind == Kind::Daemon || args.journal.is_some(),
-                progress: match args.progress {
-                    cli::Progress::Auto => report::ProgressStyle::Auto,
-                    cli::Progress::Bars => report::ProgressStyle::Bars,
-                    cli::Progress::Plain => report::ProgressStyle::Plain,
-                    cli::Progress::Off => report::ProgressStyle::Off,
-                },
-                color: match args.color {
-                    cli::Color::Auto => report::ColorChoice::Auto,
-                    cli::Color::Always => report::ColorChoice::Always,
-                    cli::Color::Never => report::ColorChoice::Never,
-                },
-                quiet: args.quiet,
-                verbose: args.verbose,
-            },
+            report: report(&args, kind, stream)?,
             engine: engine::Options {
                 deadlines: Deadlines {
                     stall: unless_zero(args.stall_timeout).unwrap_or(Duration::MAX),
@@ -257,6 +219,52 @@ fn schedule(args: &Args) -> schedule::Options {
         },
         seed: fastrand::u64(..),
     }
+}
+
+fn sink(args: &Args, kind: Kind, target: sink::Target, continued: Option<String>) -> anyhow::Result<sink::Options> {
+    Ok(sink::Options {
+        if_exists: match args.if_exists {
+            cli::IfExists::Skip => sink::IfExists::Skip,
+            cli::IfExists::Overwrite => sink::IfExists::Overwrite,
+            cli::IfExists::Rename => sink::IfExists::Rename,
+            cli::IfExists::Fail => sink::IfExists::Fail,
+            cli::IfExists::Update => sink::IfExists::Update,
+        },
+        remote_time: !args.no_remote_time,
+        max_filesize: args.max_filesize.filter(|size| *size > 0),
+        checksums: checksums(args, &target)?,
+        target,
+        sha256: args.sha256,
+        names_kept: (kind == Kind::Daemon).then_some(DAEMON_NAMES),
+        name_from: if args.remote_header_name { sink::NameFrom::Header } else { sink::NameFrom::Url },
+        continued,
+        sync: args.sync,
+        run: if args.dry_run { sink::Run::Dry } else { sink::Run::Real },
+    })
+}
+
+fn report(args: &Args, kind: Kind, stream: report::Stream) -> anyhow::Result<report::Options> {
+    Ok(report::Options {
+        results: results(args)?,
+        ordered: args.ordered,
+        stream,
+        results_file: args.results.clone().filter(|_| !args.dry_run),
+        failed_file: args.failed.clone().filter(|_| !args.dry_run),
+        append: kind == Kind::Daemon || args.journal.is_some(),
+        progress: match args.progress {
+            cli::Progress::Auto => report::ProgressStyle::Auto,
+            cli::Progress::Bars => report::ProgressStyle::Bars,
+            cli::Progress::Plain => report::ProgressStyle::Plain,
+            cli::Progress::Off => report::ProgressStyle::Off,
+        },
+        color: match args.color {
+            cli::Color::Auto => report::ColorChoice::Auto,
+            cli::Color::Always => report::ColorChoice::Always,
+            cli::Color::Never => report::ColorChoice::Never,
+        },
+        quiet: args.quiet,
+        verbose: args.verbose,
+    })
 }
 
 fn target(args: &Args) -> anyhow::Result<sink::Target> {
