@@ -79,7 +79,9 @@ struct Look {
 impl Case {
     /// `transfers` at once to each of `hosts`, where `option` allows `limit` bytes a second.
     fn start(option: &str, limit: u64, hosts: u8, transfers: usize) -> Case {
-        let buffer = usize::try_from(limit / 64).expect("it fits").max(2048);
+        // All together hold far less than is tolerated.
+        let buffer = usize::try_from(limit / 64).expect("it fits") / transfers;
+        let buffer = buffer.max(2048);
         let servers: Vec<Flood> = (1..=hosts).map(|host| Flood::at(Ipv4Addr::new(127, 0, 0, host), buffer)).collect();
         let url = |number: usize| servers.iter().map(move |server| format!("{}/{number}", server.url));
         let urls: Vec<String> = (0..transfers).flat_map(url).collect();
@@ -89,8 +91,8 @@ impl Case {
         let what = format!("{option} {limit}, {transfers} transfers of each of {hosts} hosts");
         let shares = if option == "--limit-rate" { [1, 1] } else { [u64::from(hosts), 1] };
         let limits = shares.map(|share| (share * limit) as f64);
-        // A window opens in steps: all together are to be less than what may be off.
-        let at_server = transfers as f64 * 4096.0 <= limit as f64 * WINDOW * TOLERANCE;
+        // A window opens in steps: all together are to be half of what may be off.
+        let at_server = transfers as f64 * 4096.0 <= limit as f64 * WINDOW * TOLERANCE / 2.0;
         Case { what, limits, servers, running, at_server, looks: Vec::new() }
     }
 

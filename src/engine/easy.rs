@@ -162,7 +162,7 @@ pub fn configure(
     let sizes = easy.get_ref().permit().sizes(BUFFER_SIZE);
     easy.buffer_size(sizes.map_or(BUFFER_SIZE, |sizes| sizes.write))?;
     if let Some(sizes) = sizes {
-        easy.get_mut().set_receive_buffer(sizes.ahead);
+        easy.get_mut().receive_buffer = sizes.ahead;
         // The limit itself never holds, since the transfer pauses before; with it libcurl lets an HTTP/2 stream send no
         // more than so much ahead, instead of 10 MiB.
         easy.max_recv_speed(sizes.speed)?;

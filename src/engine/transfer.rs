@@ -74,8 +74,8 @@ pub struct Transfer {
     cookies: Option<Rc<CookieShare>>,
     /// Waits for [`Permit`].
     paused: bool,
-    /// Set when limits hold: the kernel shall not take many seconds' worth ahead.
-    receive_buffer: Option<usize>,
+    /// Sockets opened from now on take at most so many bytes ahead.
+    pub receive_buffer: Option<usize>,
     /// The last response's head so far.
     response: Response,
     /// Responses with a final status seen so far, redirects included.
@@ -153,11 +153,6 @@ impl Transfer {
     /// What the transfer must ask before it takes bytes.
     pub fn permit(&self) -> &Permit {
         &self.permit
-    }
-
-    /// Sockets opened from now on take at most so many bytes ahead.
-    pub fn set_receive_buffer(&mut self, bytes: usize) {
-        self.receive_buffer = Some(bytes);
     }
 
     /// How long the last response asked to keep away.
