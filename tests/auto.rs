@@ -20,17 +20,28 @@ fn it_suits_a_fast_server() {
     assert_eq!(nginx.accesses().len(), list.len(), "one request each");
 }
 
-#[test]
-fn it_stays_where_a_server_refuses_more() {
+/// A server that answers twenty requests at once, and others with `status`.
+#[track_caller]
+fn assert_found_where_more_get(status: u16, urls: usize) {
     let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
-    let list: Vec<String> = (0..1500).map(|number| nginx.http(&format!("/crowded/{number}"))).collect();
+    let list: Vec<String> = (0..urls).map(|number| nginx.http(&format!("/crowded/{status}/{number}"))).collect();
     let run = Fetch::new().args(["--json", "--discard", "-j", "auto"]).urls(&list).run();
     run.assert_exit(0).check_invariants(list.len());
     until("the log", || nginx.accesses().iter().filter(|access| access.status == 200).count() >= list.len());
     let (served, refused): (Vec<_>, Vec<_>) = nginx.accesses().into_iter().partition(|access| access.status == 200);
     assert_eq!(served.len(), list.len());
-    assert!(refused.len() < 150, "{} refused", refused.len());
+    assert!(refused.len() * 10 < urls, "{} refused", refused.len());
     assert!(most_at_once(&served) >= 10, "{} at once", most_at_once(&served));
+}
+
+#[test]
+fn it_stays_where_a_server_refuses_more() {
+    assert_found_where_more_get(503, 1500);
+}
+
+#[test]
+fn it_stays_where_a_server_asks_for_a_pause_when_there_are_more() {
+    assert_found_where_more_get(429, 800);
 }
 
 /// A server of its own kind: the connections above `most` are closed as soon as they are made.

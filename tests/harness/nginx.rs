@@ -56,7 +56,8 @@ pub struct Access {
 impl Nginx {
     /// Starts one that serves an empty directory, [`Nginx::root`]; `None`, with a word about it, when it is not
     /// installed. `/sleep/2/…` answers after two seconds, `/limited/429/…` and `/limited/503/…` 20 times a second and
-    /// with that status and Retry-After else, `/crowded/…` 20 requests at a time and 503 else.
+    /// with that status and Retry-After else, `/crowded/429/…` and `/crowded/503/…` 20 requests at a time and with that
+    /// status else.
     pub fn start(listen: Listen) -> Option<Nginx> {
         Nginx::start_closing_after(1_000_000, listen)
     }
@@ -249,7 +250,13 @@ http {{
             add_header Retry-After 1 always;
             echo -n 'let through';
         }}
-        location /crowded/ {{
+        location /crowded/429/ {{
+            limit_conn crowd 20;
+            limit_conn_status 429;
+            echo_sleep 0.05;
+            echo -n 'not too many';
+        }}
+        location /crowded/503/ {{
             limit_conn crowd 20;
             limit_conn_status 503;
             echo_sleep 0.05;
