@@ -62,7 +62,7 @@ struct Case {
     limits: [f64; 2],
     servers: Vec<Flood>,
     running: Running,
-    /// Whether the servers are to see it too: not where the shortest windows that there are say more than the limit.
+    /// Whether the servers are to see it too.
     at_server: bool,
     looks: Vec<Look>,
 }
@@ -91,8 +91,9 @@ impl Case {
         let what = format!("{option} {limit}, {transfers} transfers of each of {hosts} hosts");
         let shares = if option == "--limit-rate" { [1, 1] } else { [u64::from(hosts), 1] };
         let limits = shares.map(|share| (share * limit) as f64);
-        // A window opens in steps: all together are to be half of what may be off.
-        let at_server = transfers as f64 * 4096.0 <= limit as f64 * WINDOW * TOLERANCE / 2.0;
+        // Not where the shortest window that there is says more than the limit; and what the kernel holds for many
+        // connections comes and goes by a tenth of a second's worth each on a busy machine.
+        let at_server = transfers == 1 && limit >= 64 << 10;
         Case { what, limits, servers, running, at_server, looks: Vec::new() }
     }
 
@@ -152,6 +153,7 @@ fn any_five_seconds_have_what_the_limit_allows() {
         per_host(10 << 10, 1),
         per_host(10 << 10, 20),
         per_host(1 << 20, 20),
+        per_host(1 << 20, 1),
     ];
     let begun = Instant::now();
     let is_enough = |cases: &[Case]| cases.iter().all(|case| case.windows().count() >= ENOUGH);
