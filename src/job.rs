@@ -40,7 +40,8 @@ pub struct Job {
     /// Where the body goes below the output directory; set when the name is claimed. `None` for standard output
     /// and for discarded bodies.
     pub destination: Option<PathBuf>,
-    /// By what the journal knows it from run to run; set when its name is claimed, where there is a journal.
+    /// By what the journal knows it from run to run: eight bytes for its name, eight for what it is. Set when its name is
+    /// claimed, where there is a journal.
     pub key: Option<[u8; 16]>,
     /// What its body must hash to: from its own line, or from `--checksum-file` when its name is claimed.
     pub checksum: Option<Checksum>,
@@ -372,6 +373,17 @@ pub struct Saved {
     pub resume_from: Option<u64>,
     /// Hex digest, when one was computed.
     pub sha256: Option<String>,
+}
+
+/// Where a whole body is about to be put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Its path below the output directory.
+    pub path: String,
+    /// What stands for that name, as in [`Job::key`].
+    pub name: u64,
+    /// By what the file is known again when it is there. A word without spaces.
+    pub mark: String,
 }
 
 /// A job at its end, with all that its record tells.

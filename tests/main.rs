@@ -34,6 +34,7 @@ mod load;
 mod names;
 mod options;
 mod ordered;
+mod owners;
 mod politeness;
 mod progress;
 mod rates;

@@ -4,6 +4,7 @@
 //! the next. At its end the sink publishes, then the journal records, then the report tells: a crash between two of
 //! these repeats work and never claims work that is not on disk.
 
+mod names;
 mod settle;
 
 use std::collections::VecDeque;
@@ -88,7 +89,7 @@ impl Driver {
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
         let fitted = config.fit_descriptors().or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
-        let journal = Journal::open(config.journal).map_err(unusable)?;
+        let mut journal = Journal::open(config.journal).map_err(unusable)?;
         let mut taken: Vec<_> = source.files().iter().map(|file| (*file, "an INPUT")).collect();
         if let Some((path, identity)) = journal.identity() {
             if source.files().contains(&identity) {
@@ -99,7 +100,11 @@ impl Driver {
         }
         let mut report = Report::open(config.report, &taken, now).or_exit(Exit::Usage)?;
         let jar = config.cookie_jar.map(JarFile::open).transpose().or_exit(Exit::Usage)?;
-        let sink = Sink::open(config.sink).or_exit(Exit::Local)?;
+        let mut sink = Sink::open(config.sink).or_exit(Exit::Local)?;
+        if let Some(names) = journal.names() {
+            sink.respect(Box::new(names));
+            journal.catch_up(|path, mark| sink.recognize(path, mark));
+        }
         for note in warning.into_iter().chain(fitted).chain(journal.note()) {
             report.note(&note);
         }
@@ -208,15 +213,13 @@ impl Driver {
                 }
             };
             match next {
-                Next::Job(mut job) => {
-                    match self.sink.claim_unless(&mut job, |job, name| self.journal.skip(job, Some(name))) {
-                        Claim::Fetch => self.schedule.push(job, self.now),
-                        Claim::Skip(why) => self.tell(job, Outcome::Skipped(why))?,
-                        Claim::Refuse(failure) => self.tell(job, Outcome::Failed(failure))?,
-                    }
-                }
+                Next::Job(mut job) => match self.sink.claim_unless(&mut job, |job| self.journal.skip(job)) {
+                    Claim::Fetch => self.schedule.push(job, self.now),
+                    Claim::Skip(why) => self.tell(job, Outcome::Skipped(why))?,
+                    Claim::Refuse(failure) => self.tell(job, Outcome::Failed(failure))?,
+                },
                 Next::Refused(mut job, failure) => {
-                    let outcome = self.journal.skip(&mut job, None).map_or(Outcome::Failed(failure), Outcome::Skipped);
+                    let outcome = self.journal.skip(&mut job).map_or(Outcome::Failed(failure), Outcome::Skipped);
                     self.tell(job, outcome)?;
                 }
                 Next::Again => {
@@ -279,10 +282,7 @@ impl Driver {
 
     /// Writes what is told; waits for the reader where it is slow.
     fn flush(&mut self) -> anyhow::Result<Option<End>> {
-        if let Err(error) = self.journal.flush() {
-            self.break_off(Fatal { exit: Exit::Local, error });
-            self.stop_now("the journal cannot be written")?;
-        }
+        self.write_journal()?;
         match (self.report.flush(), self.sink.lost()) {
             (Err(Lost::ReaderGone), _) | (_, Some(sink::Lost::ReaderGone)) => return Ok(Some(End::ReaderGone)),
             (Err(Lost::Failed(error)), _) => return Err(error),
@@ -294,6 +294,17 @@ impl Driver {
             self.engine.watch(Wake::Stdout, fd)?;
         }
         Ok(None)
+    }
+
+    /// Writes what the journal noted. Where it cannot, nothing is put anywhere any more.
+    fn write_journal(&mut self) -> anyhow::Result<()> {
+        match self.journal.flush() {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.break_off(Fatal { exit: Exit::Local, error });
+                self.stop_now("the journal cannot be written")
+            }
+        }
     }
 
     fn is_complete(&self) -> bool {

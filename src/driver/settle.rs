@@ -1,7 +1,6 @@
 //! How jobs end: published, tried again, failed or cancelled, and always told.
 
 use std::borrow::Cow;
-use std::task::Poll;
 use std::time::Instant;
 
 use super::{CHECK_EVERY, Driver, LAST_WORDS, Landing};
@@ -11,7 +10,7 @@ use crate::fatal::Fatal;
 use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
 use crate::schedule::{self, Attempt, Verdict};
 use crate::signals::Shutdown;
-use crate::sink::Body;
+use crate::sink::{Body, Landed};
 
 impl Driver {
     /// Everything that ended in this turn: published or tried again, and told.
@@ -32,12 +31,7 @@ impl Driver {
                 schedule::Level::Verbose => self.report.detail(&note.text),
             }
         }
-        while let Some(first) = self.landing.front_mut() {
-            let Poll::Ready((outcome, saved)) = self.sink.publish(&mut first.body) else { break };
-            if let Some(Landing { job, stats, started, .. }) = self.landing.pop_front() {
-                self.record(job, outcome, stats, saved, started)?;
-            }
-        }
+        self.land()?;
         if let Some(due) = self.next_check.filter(|due| *due <= self.now) {
             self.next_check = Some(due.max(self.now) + CHECK_EVERY);
             match self.source.check() {
@@ -50,6 +44,36 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Whole bodies are put where they belong, after the journal has it that they will be.
+    fn land(&mut self) -> anyhow::Result<()> {
+        self.announce(usize::MAX)?;
+        while let Some(first) = self.landing.front_mut() {
+            match self.sink.publish(&mut first.body) {
+                Landed::Waits => break,
+                Landed::Renamed => self.announce(1)?,
+                Landed::Done(outcome, saved) => {
+                    if let Some(Landing { job, stats, started, .. }) = self.landing.pop_front() {
+                        self.record(job, outcome, stats, saved, started)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the journal say where the first `count` bodies are about to be put.
+    fn announce(&mut self, count: usize) -> anyhow::Result<()> {
+        if !self.journal.is_written() {
+            return Ok(());
+        }
+        for Landing { job, body, .. } in self.landing.iter_mut().take(count) {
+            if let Some(placement) = self.sink.placement(body) {
+                self.journal.place(job, &placement);
+            }
+        }
+        self.write_journal()
     }
 
     /// An attempt is over: a whole body lands, a failure is tried again or settled.

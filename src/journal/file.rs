@@ -13,7 +13,8 @@ use anyhow::{Context, anyhow};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::line::{self, ANY_HEADER, HEADER, LONGEST};
+use super::line::{self, ANY_HEADER, HEADER, LONGEST, Line, SHORTEST};
+use super::puts::Puts;
 use super::table::{Filling, Table};
 
 /// Bytes read at a time.
@@ -34,11 +35,11 @@ pub enum Trouble {
     Local(anyhow::Error),
 }
 
-/// What a replay found.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+/// What a replay found, beside what it put into the table.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Lines that were understood.
-    pub lines: u64,
+    /// Bodies of which it is not known whether they were put where they belong.
+    pub puts: Puts,
     /// Whole lines that nobody has written so.
     pub damaged: u64,
     /// Bytes up to the end of the last whole line.
@@ -46,9 +47,9 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// Whether writing it anew would more than halve the file.
+    /// Whether writing it anew would about halve the file.
     pub fn is_mostly_stale(&self, settled: &Table) -> bool {
-        self.whole > WORTHWHILE && self.lines + self.damaged > 2 * settled.len() as u64
+        self.whole > WORTHWHILE && self.whole > 2 * (settled.len() * SHORTEST) as u64
     }
 }
 
@@ -60,31 +61,26 @@ pub struct Locked {
     identity: (u64, u64),
     /// Bytes of whole lines in it.
     length: u64,
-    read_only: bool,
+}
+
+/// Reads the file at `path` into `settled` as it is, whoever is using it; also says its device and inode.
+pub fn look(path: &Path, settled: &mut Table) -> Result<(Replayed, (u64, u64)), Trouble> {
+    let (mut file, identity) = open(options().append(false), path)?;
+    Ok((replay(&mut file, path, settled)?, identity))
 }
 
 impl Locked {
-    /// Opens or makes the file and locks it; to be read only, it is neither made nor locked nor changed.
-    pub fn open(path: &Path, read_only: bool) -> Result<Locked, Trouble> {
-        let name = path.display();
+    /// Opens or makes the file and locks it.
+    pub fn open(path: &Path) -> Result<Locked, Trouble> {
         for _ in 0..OPEN_TRIES {
-            let mut options = options();
-            options.append(!read_only).create(!read_only);
-            let file = options.open(path).map_err(|error| cannot(error, path))?;
-            let found = file.metadata().map_err(|error| cannot(error, path))?;
-            if !found.is_file() {
-                return Err(Trouble::NotOne(anyhow!("journal {name} is no regular file")));
-            }
-            if !read_only {
-                lock(&file, path)?;
-            }
+            let (file, identity) = open(options().create(true), path)?;
+            lock(&file, path)?;
             // Who held the lock until now may have put another file in its place.
-            let identity = (found.dev(), found.ino());
             if path.symlink_metadata().is_ok_and(|now| (now.dev(), now.ino()) == identity) {
-                return Ok(Locked { path: path.to_owned(), file, identity, length: 0, read_only });
+                return Ok(Locked { path: path.to_owned(), file, identity, length: 0 });
             }
         }
-        Err(Trouble::Local(anyhow!("another process is using journal {name}")))
+        Err(Trouble::Local(anyhow!("another process is using journal {}", path.display())))
     }
 
     /// Where it is.
@@ -99,24 +95,9 @@ impl Locked {
 
     /// Reads everything into `settled`, cuts off what follows the last whole line, and begins a file that is empty.
     pub fn replay(&mut self, settled: &mut Table) -> Result<Replayed, Trouble> {
-        let length = self.file.metadata().map_err(|error| cannot(error, &self.path))?.len();
-        // As if every line were the shortest; what is out of date takes no room for long.
-        let count = usize::try_from(length / 36).unwrap_or_default();
-        let read = read(&mut self.file, &mut settled.fill(count)).map_err(|error| match error {
-            Unreadable::Io(error) => cannot(error, &self.path),
-            Unreadable::Garbage => {
-                Trouble::NotOne(anyhow!("{} is no journal; it is left as it is", self.path.display()))
-            }
-            Unreadable::Version(version) => Trouble::NotOne(anyhow!(
-                "journal {} has format {version}, which this version does not know",
-                self.path.display()
-            )),
-        })?;
-        settled.shrink();
+        let read = replay(&mut self.file, &self.path, settled)?;
         self.length = read.whole;
-        if self.read_only {
-            return Ok(read);
-        }
+        let length = self.file.metadata().map_err(|error| cannot(error, &self.path))?.len();
         if read.whole < length {
             self.cut().map_err(|error| cannot(error, &self.path))?;
         }
@@ -141,17 +122,17 @@ impl Locked {
         self.file.set_len(self.length)
     }
 
-    /// Puts a file with `settled` alone in its place, which is locked before it is there.
+    /// Puts a file with `settled` and `puts` alone in its place, which is locked before it is there.
     ///
     /// # Errors
     /// What the file system says; the old file is still there, and still the journal.
-    pub fn rewrite(&mut self, settled: &Table) -> anyhow::Result<()> {
+    pub fn rewrite(&mut self, settled: &Table, puts: &Puts) -> anyhow::Result<()> {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         let new = PathBuf::from(name);
         remove_leftover(&new)?;
         let file = options().create_new(true).open(&new).with_context(|| format!("create {}", new.display()))?;
-        let written = write(&file, settled).and_then(|length| {
+        let written = write(&file, settled, puts).and_then(|length| {
             flock(&file, FlockOperation::NonBlockingLockExclusive)?;
             let identity = file.metadata().map(|now| (now.dev(), now.ino()))?;
             std::fs::rename(&new, &self.path)?;
@@ -159,7 +140,7 @@ impl Locked {
         });
         match written {
             Ok((length, identity)) => {
-                *self = Locked { path: std::mem::take(&mut self.path), file, identity, length, read_only: false };
+                *self = Locked { path: std::mem::take(&mut self.path), file, identity, length };
                 Ok(())
             }
             Err(error) => {
@@ -176,6 +157,16 @@ fn options() -> OpenOptions {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     options.read(true).append(true).mode(0o600).custom_flags(flags.bits().cast_signed());
     options
+}
+
+/// The open file with its device and inode.
+fn open(options: &OpenOptions, path: &Path) -> Result<(File, (u64, u64)), Trouble> {
+    let file = options.open(path).map_err(|error| cannot(error, path))?;
+    let found = file.metadata().map_err(|error| cannot(error, path))?;
+    if !found.is_file() {
+        return Err(Trouble::NotOne(anyhow!("journal {} is no regular file", path.display())));
+    }
+    Ok((file, (found.dev(), found.ino())))
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), Trouble> {
@@ -215,20 +206,38 @@ fn remove_leftover(new: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes a whole journal and waits until it is on the disk; returns its length.
-fn write(mut file: &File, settled: &Table) -> io::Result<u64> {
+fn write(mut file: &File, settled: &Table, puts: &Puts) -> io::Result<u64> {
     let mut length = 0;
     let mut lines = HEADER.to_vec();
     for (key, state) in settled.iter() {
-        line::push(&mut lines, Some(state), key);
+        line::push(&mut lines, state, key);
         if lines.len() >= PIECE {
             file.write_all(&lines)?;
             length += lines.len() as u64;
             lines.clear();
         }
     }
+    puts.push(&mut lines);
     file.write_all(&lines)?;
     file.sync_data()?;
     Ok(length + lines.len() as u64)
+}
+
+/// Reads the whole of `file`, which is at `path`, into `settled`.
+fn replay(file: &mut File, path: &Path, settled: &mut Table) -> Result<Replayed, Trouble> {
+    let length = file.metadata().map_err(|error| cannot(error, path))?.len();
+    // As if every line were the shortest; what is out of date takes no room for long.
+    let count = usize::try_from(length / SHORTEST as u64).unwrap_or_default();
+    let read = read(file, &mut settled.fill(count)).map_err(|error| match error {
+        Unreadable::Io(error) => cannot(error, path),
+        Unreadable::Garbage => Trouble::NotOne(anyhow!("{} is no journal; it is left as it is", path.display())),
+        Unreadable::Version(version) => Trouble::NotOne(anyhow!(
+            "journal {} has format {version}, which this version does not know",
+            path.display()
+        )),
+    })?;
+    settled.shrink();
+    Ok(read)
 }
 
 /// Why what was read is no journal.
@@ -272,16 +281,17 @@ pub fn read(from: &mut impl Read, settled: &mut Filling<'_>) -> Result<Replayed,
             let line = &buffer[start..start + length];
             let is_tail = std::mem::take(&mut hopeless);
             match line::parse(line).filter(|_| !is_tail) {
-                Some((Some(state), key)) => settled.insert(key, state),
-                Some((None, key)) => settled.remove(key),
+                Some(Line::Is(state, key)) => {
+                    settled.insert(key, state);
+                    replayed.puts.settled(key);
+                }
+                Some(Line::Put { key, mark, path }) => replayed.puts.put(key, mark, path),
                 None => replayed.damaged += 1,
             }
-            replayed.lines += 1;
             start += length + 1;
             replayed.whole = offset + start as u64;
         }
         if count == 0 {
-            replayed.lines -= replayed.damaged;
             return Ok(replayed);
         }
         if end - start > LONGEST {

@@ -10,75 +10,123 @@ pub const HEADER: &[u8] = b"fetchmany-journal 1\n";
 /// The beginning of the first line of every format.
 pub const ANY_HEADER: &[u8] = b"fetchmany-journal ";
 
-/// The longest line that can be one of ours, with its line end.
-pub const LONGEST: usize = 64;
+/// The longest line that can be one of ours, with its line end: a path is no longer than the kernel opens.
+pub const LONGEST: usize = 8192;
 
-/// What a job is known by: 127 bits of a SHA-256. Of ten million, two are alike once in 10²⁴ journals, and nobody can
-/// write a list in which two are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Bytes of the line that says least.
+pub const SHORTEST: usize = "ok \n".len() + 32;
+
+/// Bits of a key that are always 0; [`super::table`] has a use for them.
+const FREE_BITS: u128 = 3;
+
+/// What a job is known by: 64 bits for its name and 62 for what it is. Of ten million jobs, two are alike once in 10²³
+/// journals; and whoever looks for two that are, finds only jobs of his own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u128);
 
-/// How a settled job ended.
+/// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// It is to be done, under this name, which is nobody else's.
+    Open,
     /// The body is where it belongs.
     Ok,
     /// It would fail again.
     Failed,
 }
 
+/// What a line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// How far the job is.
+    Is(State, Key),
+    /// Its body is about to be put at `path`, where it is known again by `mark`.
+    Put {
+        /// The job.
+        key: Key,
+        /// A word without spaces.
+        mark: &'a str,
+        /// No line end is in it.
+        path: &'a str,
+    },
+}
+
 impl Key {
-    /// The job that fetches `url` into `name`.
-    pub fn of_url(url: &str, name: &str) -> Key {
-        // No URL as it is sent has a space or a line end in it.
-        Key::of(&[b"url ", url.as_bytes(), b"\n", name.as_bytes()])
+    /// The job, or the name alone, that these bytes stand for.
+    pub fn new(bytes: [u8; 16]) -> Key {
+        Key(u128::from_be_bytes(bytes) & !FREE_BITS)
     }
 
     /// A line that can be no job.
     pub fn of_line(line: &[u8]) -> Key {
-        Key::of(&[b"line ", line])
+        let hash = Sha256::new().chain_update(b"line ").chain_update(line).finalize();
+        Key(hash.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte)) & !FREE_BITS)
     }
 
-    fn of(parts: &[&[u8]]) -> Key {
-        let mut hash = Sha256::new();
-        parts.iter().for_each(|part| hash.update(part));
-        let half = hash.finalize().iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte));
-        Key::of_bits(half)
+    /// The owner of another name.
+    pub fn with_name(self, name: u64) -> Key {
+        Key::of(name, self.owner())
     }
 
-    /// The lowest bit is left to [`super::table`].
-    fn of_bits(bits: u128) -> Key {
-        Key(bits & !1)
+    /// The name `name` of `owner`.
+    pub fn of(name: u64, owner: u64) -> Key {
+        Key((u128::from(name) << 64 | u128::from(owner)) & !FREE_BITS)
     }
 
-    /// All 128 bits, the lowest of which is 0.
+    /// What stands for its name.
+    pub fn name(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    /// What stands for whose that is.
+    pub fn owner(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// All 128 bits, the lowest of which are 0.
     pub fn bits(self) -> u128 {
         self.0
     }
+}
 
-    /// The same as bytes.
-    pub fn bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+impl From<u128> for Key {
+    fn from(bits: u128) -> Key {
+        Key(bits & !FREE_BITS)
     }
 }
 
-impl From<[u8; 16]> for Key {
-    fn from(bytes: [u8; 16]) -> Key {
-        Key::of_bits(u128::from_be_bytes(bytes))
-    }
-}
-
-/// Appends the line for `key`; no state is that of a job that may not fail the next time.
-pub fn push(out: &mut Vec<u8>, state: Option<State>, key: Key) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let word: &[u8] = match state {
-        Some(State::Ok) => b"ok ",
-        Some(State::Failed) => b"failed ",
-        None => b"passing ",
-    };
-    out.extend_from_slice(word);
-    out.extend(key.bytes().iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+/// Appends the line that says how far the job is.
+pub fn push(out: &mut Vec<u8>, state: State, key: Key) {
+    push_word(out, state.word(), key);
     out.push(b'\n');
+}
+
+/// Appends the line that says that its body is about to be put at `path`.
+pub fn push_put(out: &mut Vec<u8>, key: Key, mark: &str, path: &str) {
+    push_word(out, "put", key);
+    for text in [mark, path] {
+        out.push(b' ');
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'\n');
+}
+
+fn push_word(out: &mut Vec<u8>, word: &str, key: Key) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(word.as_bytes());
+    out.push(b' ');
+    let bytes = key.0.to_be_bytes();
+    out.extend(bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            State::Open => "open",
+            State::Ok => "ok",
+            State::Failed => "failed",
+        }
+    }
 }
 
 /// What a byte that is no hex digit has in [`VALUES`].
@@ -96,14 +144,24 @@ const VALUES: [u8; 256] = {
 };
 
 /// What a line without its line end says; `None` for one that nobody has written so.
-pub fn parse(line: &[u8]) -> Option<(Option<State>, Key)> {
-    let (state, digits) = match line {
-        [b'o', b'k', b' ', digits @ ..] => (Some(State::Ok), digits),
-        [b'f', b'a', b'i', b'l', b'e', b'd', b' ', digits @ ..] => (Some(State::Failed), digits),
-        [b'p', b'a', b's', b's', b'i', b'n', b'g', b' ', digits @ ..] => (None, digits),
+pub fn parse(line: &[u8]) -> Option<Line<'_>> {
+    let (state, rest) = match line {
+        [b'o', b'k', b' ', rest @ ..] => (State::Ok, rest),
+        [b'p', b'u', b't', b' ', rest @ ..] => return parse_put(rest),
+        [b'o', b'p', b'e', b'n', b' ', rest @ ..] => (State::Open, rest),
+        [b'f', b'a', b'i', b'l', b'e', b'd', b' ', rest @ ..] => (State::Failed, rest),
         _ => return None,
     };
-    let digits: &[u8; 32] = digits.try_into().ok()?;
+    Some(Line::Is(state, parse_key(rest.try_into().ok()?)?))
+}
+
+fn parse_put(rest: &[u8]) -> Option<Line<'_>> {
+    let (key, rest) = rest.split_first_chunk::<32>()?;
+    let (mark, path) = std::str::from_utf8(rest).ok()?.strip_prefix(' ')?.split_once(' ')?;
+    Some(Line::Put { key: parse_key(key)?, mark, path })
+}
+
+fn parse_key(digits: &[u8; 32]) -> Option<Key> {
     let mut bytes = [0; 16];
     let mut seen = 0;
     for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
@@ -111,7 +169,7 @@ pub fn parse(line: &[u8]) -> Option<(Option<State>, Key)> {
         seen |= high | low;
         *byte = high << 4 | low & 15;
     }
-    (seen < NO_DIGIT).then(|| (state, Key::from(bytes)))
+    (seen < NO_DIGIT).then(|| Key::new(bytes))
 }
 
 #[cfg(test)]
@@ -120,43 +178,47 @@ mod tests {
 
     #[test]
     fn a_line_says_what_was_pushed() {
-        let key = Key::of_url("http://h/a", "a");
-        for state in [Some(State::Ok), Some(State::Failed), None] {
-            let mut line = Vec::new();
+        let key = Key::of(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+        let mut line = Vec::new();
+        for state in [State::Open, State::Ok, State::Failed] {
+            line.clear();
             push(&mut line, state, key);
-            assert!(line.len() <= LONGEST && line.ends_with(b"\n"));
+            assert!((SHORTEST..=LONGEST).contains(&line.len()) && line.ends_with(b"\n"));
             line.pop();
-            assert_eq!(parse(&line), Some((state, key)));
+            assert_eq!(parse(&line), Some(Line::Is(state, key)));
             assert_eq!(parse(&line[..line.len() - 1]), None, "torn");
             assert_eq!(parse(&[&line[..], b"0"].concat()), None, "run together");
             assert_eq!(parse(&line.to_ascii_uppercase()), None);
         }
+        for path in ["a", "dir/a name, ü", ""] {
+            line.clear();
+            push_put(&mut line, key, "1-2-3.4", path);
+            line.pop();
+            assert_eq!(parse(&line), Some(Line::Put { key, mark: "1-2-3.4", path }));
+        }
+        assert_eq!(parse(&line[..line.len() - 2]), None, "torn");
         assert_eq!(parse(b""), None);
         assert_eq!(parse(&[0; 35]), None);
     }
 
     #[test]
-    fn keys_differ_by_url_by_name_and_by_kind() {
-        let keys = [
-            Key::of_url("http://h/a", "a"),
-            Key::of_url("http://h/a", "b"),
-            Key::of_url("http://h/b", "a"),
-            Key::of_url("http://h/a", ""),
-            Key::of_line(b"http://h/a"),
-            Key::of_line(b"http://h/a\na"),
-        ];
-        for (at, key) in keys.iter().enumerate() {
-            assert!(!keys[..at].contains(key), "{at}");
-            assert_eq!(key.bits() & 1, 0);
-            assert_eq!(Key::from(key.bytes()), *key);
-        }
+    fn a_key_is_a_name_and_its_owner() {
+        let key = Key::of(1, 8);
+        assert_eq!((key.name(), key.owner()), (1, 8));
+        assert_eq!(key.with_name(2), Key::of(2, 8));
+        assert_eq!(Key::from(key.bits() | 3), key);
+        assert_ne!(Key::of_line(b"a"), Key::of_line(b"b"));
+        assert_eq!(Key::of_line(b"a").bits() & FREE_BITS, 0);
     }
 
-    /// The key of a job is in every journal there is: it may never change.
+    /// What stands for jobs is in every journal there is: it may never change.
     #[test]
-    fn a_key_is_part_of_a_sha256() {
+    fn a_line_of_today_is_one_of_tomorrow() {
         let mut line = Vec::new();
-        push(&mut line, Some(State::Ok), Key::of_url("http://h/a", "dir/a"));
-        assert_eq!(line, b"ok b3b1bf38eec92adb9d93bbf94f8ee046\n");
+        push(&mut line, State::Ok, Key::new(*b"0123456789abcdef"));
+        assert_eq!(line, b"ok 30313233343536373839616263646564\n");
+        line.clear();
+        push_put(&mut line, Key::new([0x44; 16]), "1-2-3.4", "a b");
+        assert_eq!(line, b"put 44444444444444444444444444444444 1-2-3.4 a b\n");
     }
 }

@@ -1,18 +1,23 @@
 //! The journal: an append-only file with a line for every job that was settled, so that the same command goes on where
 //! an earlier run ended, however that ended.
 //!
-//! A job is known by a hash of its URL and its output name, never by its place in the list, which may be edited,
-//! reordered or longer by then. The hash says nothing about the URL: no credentials, no signed query can leak from here.
+//! A job is known by a hash of its output name and one of its URL, never by its place in the list, which may be edited,
+//! reordered or longer by then. The name is its own from then on: no other URL gets it in a later run. A hash says
+//! nothing about the URL: no credentials, no signed query can leak from here.
 //!
 //! ```text
 //! fetchmany-journal 1
+//! open 77aa01…                it is not done, or may not fail the next time; its name is its own
+//! put 0f8e4c… MARK PATH       its body is about to be put there, where MARK tells it from any other file
 //! ok 0f8e4c…                  the body is where it belongs
 //! failed 77aa01…              it would fail again
-//! passing 77aa01…             it failed, and may not the next time
 //! ```
 //!
-//! A line is written after the body was published and before the result is told: a kill between two of these steps
-//! repeats work and never claims work that is not on disk. Nothing is flushed to the disk for the sake of a line: what
+//! A job whose file has another name than the one it is known by has a line for each.
+//!
+//! It is written that bodies are put somewhere before they are, that they were before the result is told, and of a name
+//! that somebody was refused whose it is before anything is fetched by another. So wherever a kill comes between two of these
+//! steps, the next run finds out what is on disk and whose it is. Nothing is flushed to the disk for the sake of a line: what
 //! a power failure takes off the end of the file is fetched again.
 //!
 //! Must not know how jobs are run, nor touch any other file but the one beside it that takes its place when most of
@@ -20,17 +25,22 @@
 
 mod file;
 mod line;
+mod puts;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use self::file::Locked;
 use self::line::{Key, State};
+use self::puts::Puts;
 use self::table::Table;
-use crate::job::{ErrorClass, Failure, Job, Outcome, Settled};
+use crate::job::{ErrorClass, Failure, Job, Outcome, Placement, Settled};
 
 pub use self::file::Trouble;
 
@@ -48,13 +58,58 @@ pub struct Options {
 /// What is settled, in this run and in those before.
 #[derive(Debug)]
 pub struct Journal {
+    /// Where it is, with its device and inode.
+    place: Option<(PathBuf, (u64, u64))>,
+    /// What is written to; `None` where nothing is.
     file: Option<Locked>,
-    settled: Table,
+    book: Rc<RefCell<Book>>,
     retry_failed: bool,
-    read_only: bool,
+    damaged: u64,
+    /// Bodies of which the run before did not say whether they are where they belong.
+    puts: Puts,
+    /// What stands for the names that bodies are getting, by job.
+    placed: HashMap<Key, u64>,
+}
+
+/// What the file says, and is about to.
+#[derive(Debug, Default)]
+struct Book {
+    settled: Table,
     /// Lines of this turn, not written yet.
     lines: Vec<u8>,
-    damaged: u64,
+    is_written: bool,
+}
+
+impl Book {
+    fn note(&mut self, state: State, key: Key) {
+        self.settled.insert(key, state);
+        self.push(state, key);
+    }
+
+    fn push(&mut self, state: State, key: Key) {
+        if self.is_written {
+            line::push(&mut self.lines, state, key);
+        }
+    }
+}
+
+/// Whose names are.
+#[derive(Debug)]
+pub struct Names(Rc<RefCell<Book>>);
+
+impl Names {
+    /// Whose the name is, of this run's too if they are settled.
+    pub fn owner(&self, name: u64) -> Option<u64> {
+        self.0.borrow().settled.owner(name)
+    }
+
+    /// The name stays its owner's, who is not settled, in later runs.
+    pub fn keep(&self, name: u64, owner: u64) {
+        let (book, key) = (&mut self.0.borrow_mut(), Key::of(name, owner));
+        if book.settled.get(key).is_none() {
+            book.note(State::Open, key);
+        }
+    }
 }
 
 impl Journal {
@@ -64,67 +119,107 @@ impl Journal {
     /// It cannot be used as a journal, or not by this process now; the error names it.
     pub fn open(options: Options) -> Result<Journal, Trouble> {
         let Options { path, retry_failed, read_only } = options;
-        let (settled, lines) = (Table::default(), Vec::new());
-        let mut journal = Journal { file: None, settled, retry_failed, read_only, lines, damaged: 0 };
+        let (mut book, mut file, mut place, mut damaged, mut puts) = (Book::default(), None, None, 0, Puts::default());
         // One that is not there has nothing to say.
         if let Some(path) = path.filter(|path| !read_only || path.exists()) {
-            let mut file = Locked::open(&path, read_only)?;
-            let replayed = file.replay(&mut journal.settled)?;
-            journal.damaged = replayed.damaged;
-            if !read_only && replayed.is_mostly_stale(&journal.settled) {
-                // It is only to save room: where it fails, the longer file is as good.
-                let _ = file.rewrite(&journal.settled);
-            }
-            journal.file = Some(file);
+            let (replayed, identity) = if read_only {
+                file::look(&path, &mut book.settled)?
+            } else {
+                let mut locked = Locked::open(&path)?;
+                let replayed = locked.replay(&mut book.settled)?;
+                if replayed.is_mostly_stale(&book.settled) {
+                    // It is only to save room: where it fails, the longer file is as good.
+                    let _ = locked.rewrite(&book.settled, &replayed.puts);
+                }
+                let identity = locked.identity();
+                (file, book.is_written) = (Some(locked), true);
+                (replayed, identity)
+            };
+            (place, damaged, puts) = (Some((path, identity)), replayed.damaged, replayed.puts);
         }
-        Ok(journal)
+        let book = Rc::new(RefCell::new(book));
+        Ok(Journal { place, file, book, retry_failed, damaged, puts, placed: HashMap::new() })
     }
 
     /// The file's path, device and inode: nothing else may be read or written there.
     pub fn identity(&self) -> Option<(&Path, (u64, u64))> {
-        self.file.as_ref().map(|file| (file.path(), file.identity()))
+        self.place.as_ref().map(|(path, identity)| (path.as_path(), *identity))
+    }
+
+    /// Whose names are, where there is a journal.
+    pub fn names(&self) -> Option<Names> {
+        self.place.as_ref().map(|_| Names(Rc::clone(&self.book)))
     }
 
     /// What a person should know about the file.
     pub fn note(&self) -> Option<String> {
-        let path = self.file.as_ref()?.path().display();
+        let path = self.place.as_ref()?.0.display();
         (self.damaged > 0).then(|| format!("journal {path}: {} damaged lines are ignored", self.damaged))
     }
 
-    /// Why nothing needs to be done for `job`, whose output name is `name`. Without a name, the line itself is what it
-    /// is known by.
-    pub fn skip(&self, job: &mut Job, name: Option<&str>) -> Option<Cow<'static, str>> {
-        self.file.as_ref()?;
-        let key = match name {
-            Some(name) => Key::of_url(&job.identity(), name),
-            None => Key::of_line(&job.input_line),
-        };
-        job.key = Some(key.bytes());
-        match self.settled.get(key)? {
+    /// Settles what the run before put in place and did not come to say. `recognize` is given a path and a mark, and says
+    /// what stands for that name when that file has it.
+    pub fn catch_up(&mut self, recognize: impl Fn(&str, &str) -> Option<u64>) {
+        for (key, put) in std::mem::take(&mut self.puts) {
+            if let Some(name) = recognize(&put.path, &put.mark) {
+                self.note_done(key, name);
+            }
+        }
+    }
+
+    /// Why nothing needs to be done for `job`, which is known by its key, or without one by its line.
+    pub fn skip(&self, job: &mut Job) -> Option<Cow<'static, str>> {
+        self.place.as_ref()?;
+        let key = job.key.map_or_else(|| Key::of_line(&job.input_line), Key::new);
+        job.key = Some(key.bits().to_be_bytes());
+        match self.book.borrow().settled.get(key)? {
+            State::Open => None,
             State::Ok => Some("the journal has it: done before".into()),
             State::Failed if self.retry_failed => None,
             State::Failed => Some("the journal has it: failed before, and would again (--retry-failed)".into()),
         }
     }
 
+    /// Whether it is told what happens.
+    pub fn is_written(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Notes where the body of `job` is about to be put. It may be when [`Journal::flush`] has written that.
+    pub fn place(&mut self, job: &Job, placement: &Placement) {
+        let (Some(_), Some(key)) = (&self.file, job.key.map(Key::new)) else { return };
+        self.placed.insert(key, placement.name);
+        line::push_put(&mut self.book.borrow_mut().lines, key, &placement.mark, &placement.path);
+    }
+
     /// Notes how a job ended. Written by the next [`Journal::flush`].
     pub fn record(&mut self, settled: &Settled) {
-        let (Some(_), Some(key), false) = (&self.file, settled.job.key, self.read_only) else { return };
-        let key = Key::from(key);
+        let (Some(_), Some(key)) = (&self.file, settled.job.key.map(Key::new)) else { return };
+        let name = self.placed.remove(&key).unwrap_or(key.name());
         let status = settled.stats.as_ref().and_then(|stats| stats.http_code);
         let state = match &settled.outcome {
-            Outcome::Ok => Some(State::Ok),
-            Outcome::Failed(failure) if is_final(failure, status) && !settled.job.is_at_mirror() => Some(State::Failed),
-            Outcome::Failed(_) => None,
+            Outcome::Ok => State::Ok,
+            Outcome::Failed(failure) if is_final(failure, status) && !settled.job.is_at_mirror() => State::Failed,
+            Outcome::Failed(_) => State::Open,
             // Nothing was done, so nothing is known; what made it so is asked again.
             Outcome::Skipped(_) | Outcome::Cancelled(_) => return,
         };
-        line::push(&mut self.lines, state, key);
         match state {
             // Lines without a name are no duplicates of each other in one run.
-            Some(_) if settled.job.destination.is_none() => {}
-            Some(state) => self.settled.insert(key, state),
-            None => self.settled.remove(key),
+            State::Ok | State::Failed if settled.job.destination.is_none() => {
+                self.book.borrow_mut().push(state, key);
+            }
+            State::Ok => self.note_done(key, name),
+            State::Open | State::Failed => self.book.borrow_mut().note(state, key),
+        }
+    }
+
+    /// The job is done, and its file has the name that `name` stands for.
+    fn note_done(&self, key: Key, name: u64) {
+        let mut book = self.book.borrow_mut();
+        book.note(State::Ok, key);
+        if name != key.name() {
+            book.note(State::Ok, key.with_name(name));
         }
     }
 
@@ -133,12 +228,13 @@ impl Journal {
     /// # Errors
     /// The file takes no more, which it is not asked for again; the error names it.
     pub fn flush(&mut self) -> anyhow::Result<()> {
-        let Some(file) = self.file.as_mut().filter(|_| !self.lines.is_empty()) else { return Ok(()) };
-        let written = file.append(&self.lines);
-        self.lines.clear();
+        let book = &mut *self.book.borrow_mut();
+        let Some(file) = self.file.as_mut().filter(|_| !book.lines.is_empty()) else { return Ok(()) };
+        let written = file.append(&book.lines);
+        book.lines.clear();
         if let Err(error) = written {
             let error = anyhow::Error::new(error).context(format!("write journal {}", file.path().display()));
-            self.file = None;
+            (self.file, book.is_written) = (None, false);
             return Err(error);
         }
         Ok(())

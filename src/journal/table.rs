@@ -1,6 +1,7 @@
-//! The settled jobs in memory: 16 bytes each, plus the slack of a hash table, because there may be ten million.
+//! Whose names are, and how far their jobs: 16 bytes each, plus the slack of a hash table, because there may be ten
+//! million. A name has one owner, the last that was put in.
 //!
-//! A key leaves one bit free, and that bit is the state.
+//! A key leaves two bits free, and they are the state.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -11,48 +12,50 @@ use super::line::{Key, State};
 /// fetched into the cache once for many of them. One after the other they take four times as long.
 const BATCH: usize = 1 << 20;
 
-/// Keys and how their jobs ended.
+/// Keys and how far their jobs are.
 #[derive(Debug, Default)]
 pub struct Table {
     entries: HashSet<Entry, BuildHasherDefault<Identity>>,
 }
 
-/// A key with the state in its lowest bit, found by the key alone.
+/// A key with the state in its lowest bits, found by the name alone.
 #[derive(Debug, Clone, Copy)]
 struct Entry(u128);
 
 impl Entry {
     fn new(key: Key, state: State) -> Entry {
-        Entry(key.bits() | u128::from(state == State::Failed))
+        Entry(key.bits() | state as u128)
     }
 
     fn state(self) -> State {
-        if self.0 & 1 == 0 { State::Ok } else { State::Failed }
+        match self.0 & 3 {
+            0 => State::Open,
+            1 => State::Ok,
+            _ => State::Failed,
+        }
     }
 
     fn key(self) -> Key {
-        Key::from(self.0.to_be_bytes())
+        Key::from(self.0)
+    }
+
+    /// Bits of a hash already.
+    fn name(self) -> u64 {
+        self.key().name()
     }
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Entry) -> bool {
-        self.0 >> 1 == other.0 >> 1
+        self.name() == other.name()
     }
 }
 
 impl Eq for Entry {}
 
-impl Entry {
-    /// Any 64 of its bits are as good as a hash of them.
-    fn bits(self) -> u64 {
-        (self.0 >> 64) as u64
-    }
-}
-
 impl Hash for Entry {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.bits());
+        state.write_u64(self.name());
     }
 }
 
@@ -71,17 +74,11 @@ impl Filling<'_> {
         }
     }
 
-    /// As [`Table::remove`].
-    pub fn remove(&mut self, key: Key) {
-        self.put();
-        self.table.remove(key);
-    }
-
     fn put(&mut self) {
         // Where the places are is the standard library's affair: if this is wrong one day, it is only slower.
         let places = (self.table.entries.capacity() as u64 * 8 / 7).next_power_of_two();
-        // Stable: the last state of a key counts.
-        self.batch.sort_by_key(|entry| entry.bits() & (places - 1));
+        // Stable: the last owner of a name counts.
+        self.batch.sort_by_key(|entry| entry.name() & (places - 1));
         for entry in self.batch.drain(..) {
             self.table.entries.replace(entry);
         }
@@ -108,22 +105,26 @@ impl Table {
         }
     }
 
-    /// How the job ended last.
+    /// How far the job is, if its name is its own.
     pub fn get(&self, key: Key) -> Option<State> {
-        self.entries.get(&Entry::new(key, State::Ok)).map(|entry| entry.state())
+        self.entry(key.name()).filter(|entry| entry.key() == key).map(Entry::state)
     }
 
-    /// The job ended.
+    /// Whose the name is.
+    pub fn owner(&self, name: u64) -> Option<u64> {
+        self.entry(name).map(|entry| entry.key().owner())
+    }
+
+    fn entry(&self, name: u64) -> Option<Entry> {
+        self.entries.get(&Entry::new(Key::of(name, 0), State::Open)).copied()
+    }
+
+    /// The name is the job's, which is as far as that.
     pub fn insert(&mut self, key: Key, state: State) {
         self.entries.replace(Entry::new(key, state));
     }
 
-    /// The job is not settled any more.
-    pub fn remove(&mut self, key: Key) {
-        self.entries.remove(&Entry::new(key, State::Ok));
-    }
-
-    /// Settled jobs.
+    /// Names that have an owner.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -157,17 +158,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_state_of_a_key_counts() {
-        let (a, b) = (Key::of_line(b"a"), Key::of_line(b"b"));
+    fn the_last_owner_of_a_name_and_its_last_state_count() {
+        let (a, b) = (Key::of(1, 8), Key::of(2, 8));
         let mut table = Table::default();
-        assert_eq!(table.get(a), None);
+        assert_eq!((table.get(a), table.owner(1)), (None, None));
         table.insert(a, State::Failed);
-        table.insert(b, State::Ok);
-        assert_eq!((table.get(a), table.get(b)), (Some(State::Failed), Some(State::Ok)));
+        table.insert(b, State::Open);
+        assert_eq!((table.get(a), table.get(b)), (Some(State::Failed), Some(State::Open)));
         table.insert(a, State::Ok);
         assert_eq!((table.get(a), table.len()), (Some(State::Ok), 2));
-        table.remove(a);
-        assert_eq!((table.get(a), table.iter().collect::<Vec<_>>()), (None, vec![(b, State::Ok)]));
+        let other = Key::of(1, 12);
+        assert_eq!((table.get(other), table.owner(1)), (None, Some(8)));
+        table.insert(other, State::Ok);
+        assert_eq!((table.get(a), table.get(other), table.owner(1)), (None, Some(State::Ok), Some(12)));
+        assert_eq!(table.len(), 2);
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::file::{Locked, Replayed, Trouble};
-use super::line::{HEADER, Key, State, push};
+use super::line::{HEADER, Key, State, push, push_put};
+use super::puts::Puts;
 use super::table::Table;
 
 fn key(number: u8) -> Key {
     Key::of_line(&[number])
 }
 
-fn line(state: Option<State>, number: u8) -> Vec<u8> {
+fn line(state: State, number: u8) -> Vec<u8> {
     let mut line = Vec::new();
     push(&mut line, state, key(number));
     line
@@ -29,7 +30,7 @@ fn settled(table: &Table) -> Vec<(u128, State)> {
 
 fn open(path: &Path) -> Result<(Locked, Table, Replayed), Trouble> {
     let mut table = Table::default();
-    let mut file = Locked::open(path, false)?;
+    let mut file = Locked::open(path)?;
     let replayed = file.replay(&mut table)?;
     Ok((file, table, replayed))
 }
@@ -77,7 +78,7 @@ fn a_journal_is_its_owner_s_alone_and_one_process_s_at_a_time() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(refusal(&path), "LOCAL another fetchmany is using journal FILE");
     // Also when it was written anew meanwhile.
-    first.rewrite(&table).unwrap();
+    first.rewrite(&table, &Puts::default()).unwrap();
     assert_eq!(refusal(&path), "LOCAL another fetchmany is using journal FILE");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     drop(first);
@@ -91,7 +92,7 @@ fn a_journal_whose_lines_are_mostly_out_of_date_is_written_anew() {
     let mut content = HEADER.to_vec();
     for round in 0..60 {
         for number in 0..10 {
-            content.extend(line(Some(if round < 59 { State::Failed } else { State::Ok }), number));
+            content.extend(line(if round < 59 { State::Failed } else { State::Ok }, number));
         }
     }
     fs::write(&path, &content).unwrap();
@@ -103,7 +104,7 @@ fn a_journal_whose_lines_are_mostly_out_of_date_is_written_anew() {
         let options = super::Options { path: Some(path.clone()), retry_failed: false, read_only: false };
         let journal = super::Journal::open(options).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), after as u64);
-        assert_eq!(journal.settled.len(), 10);
+        assert_eq!(journal.book.borrow().settled.len(), 10);
         drop(journal);
         let (_, table, _) = open(&path).unwrap();
         assert!((0..10).all(|number| table.get(key(number)) == Some(State::Ok)));
@@ -112,17 +113,54 @@ fn a_journal_whose_lines_are_mostly_out_of_date_is_written_anew() {
 }
 
 #[test]
+fn what_a_run_did_not_come_to_say_is_found_out_by_the_next_and_not_forgotten_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("j");
+    let mut content = HEADER.to_vec();
+    for number in 0..200 {
+        push_put(&mut content, key(number), "mark", &format!("path {number}"));
+        content.extend(line(State::Ok, number));
+    }
+    for number in 200..204 {
+        push_put(&mut content, key(number), "mark", &format!("path {number}"));
+    }
+    content.extend(line(State::Failed, 201));
+    fs::write(&path, &content).unwrap();
+    let options = || super::Options { path: Some(path.clone()), retry_failed: false, read_only: false };
+    // Opened twice: the first time it is written anew.
+    drop(super::Journal::open(options()).unwrap());
+    assert!(fs::metadata(&path).unwrap().len() < content.len() as u64 / 2);
+    let mut journal = super::Journal::open(options()).unwrap();
+    let asked = std::cell::RefCell::new(Vec::new());
+    journal.catch_up(|path, mark| {
+        asked.borrow_mut().push(format!("{path} {mark}"));
+        // As it is asked for, by another name, and not at all.
+        [("path 200", key(200).name()), ("path 202", 7)].into_iter().find(|(known, _)| *known == path).map(|it| it.1)
+    });
+    let mut asked = asked.into_inner();
+    asked.sort();
+    assert_eq!(asked, ["path 200 mark", "path 202 mark", "path 203 mark"]);
+    journal.flush().unwrap();
+    drop(journal);
+    let (_, table, replayed) = open(&path).unwrap();
+    let found = [200, 201, 202, 203].map(|number| table.get(key(number)));
+    assert_eq!(found, [Some(State::Ok), Some(State::Failed), Some(State::Ok), None]);
+    assert_eq!(table.owner(7), Some(key(202).owner()));
+    assert_eq!(replayed.puts.into_iter().count(), 1);
+}
+
+#[test]
 fn a_disk_that_takes_half_a_line_leaves_none_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("j");
     let (mut file, _, _) = open(&path).unwrap();
-    file.append(&line(Some(State::Ok), 1)).unwrap();
+    file.append(&line(State::Ok, 1)).unwrap();
     // As if a write had stopped half-way.
     fs::OpenOptions::new().append(true).open(&path).unwrap().set_len(HEADER.len() as u64 + 50).unwrap();
     drop(file);
     let (mut file, table, replayed) = open(&path).unwrap();
     assert_eq!((table.len(), replayed.damaged, replayed.whole), (1, 0, HEADER.len() as u64 + 36));
-    file.append(&line(Some(State::Ok), 2)).unwrap();
+    file.append(&line(State::Ok, 2)).unwrap();
     drop(file);
     assert_eq!(open(&path).unwrap().1.len(), 2);
 }

@@ -349,8 +349,14 @@ impl Body {
         settled.map_err(|fault| self.failed(fault))
     }
 
-    /// Nothing more comes: an empty body gets its file, and a file its time.
+    /// Nothing more comes: an empty body gets its file, and a file its time. What failed once fails again.
     pub(super) fn finish(&mut self, remote_time: bool) -> Result<(), Failure> {
+        let finished = self.refusal.clone().map_or_else(|| self.finish_once(remote_time), Err);
+        self.refusal = finished.clone().err();
+        finished
+    }
+
+    fn finish_once(&mut self, remote_time: bool) -> Result<(), Failure> {
         self.begin(Head { length: Some(0), ..Head::default() })?;
         self.settle()?;
         if let (Place::File(file), Stage::Open(Some(modified)), true) = (&self.place, &self.stage, remote_time) {

@@ -2,9 +2,11 @@
 //!
 //! 16 bytes a name, plus the table's slack, because a list may have ten million of them. Two names or URLs are the
 //! same when 64 bits of their SHA-256 are; a chance collision of two names costs one of them a hash in its name, and
-//! nothing else. Names that no two URLs can share are not kept at all. Knows nothing of the file system.
+//! nothing else. Names that no two URLs can share are not kept at all. Names of earlier runs are asked for, where there
+//! is somebody who has them. Knows nothing of the file system.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::hash::Digest;
@@ -13,7 +15,28 @@ use super::hash::Digest;
 const DIRECTORY: u64 = 0;
 
 /// Owner of a name that was taken because the wanted one was there already.
-const NUMBERED: u64 = 1;
+const NUMBERED: u64 = 4;
+
+/// Bits of an owner that are always 0, for whoever keeps owners.
+const FREE_BITS: u64 = 3;
+
+/// Whose names are since earlier runs. Names and owners are numbers that stand for them, the same in every run.
+pub trait Owners: Debug {
+    /// Whose the name is: nobody else gets it.
+    fn owner(&self, name: u64) -> Option<u64>;
+    /// Somebody else was refused the name, so that it is to be its owner's in later runs, whoever asks first.
+    fn confirm(&self, name: u64, owner: u64);
+}
+
+/// By what earlier and later runs know the job of `owner` with the file `name`.
+pub fn key(name: u64, owner: u64) -> [u8; 16] {
+    (u128::from(name) << 64 | u128::from(owner)).to_be_bytes()
+}
+
+/// The URL with digest `url` as an owner of names.
+pub fn owner(url: &Digest) -> u64 {
+    (url.short() & !FREE_BITS).max(2 * NUMBERED)
+}
 
 /// The names claimed so far.
 #[derive(Debug, Default)]
@@ -24,6 +47,7 @@ pub struct Claims {
     running: Option<Running>,
     /// Names that differ only in case are the same.
     folds_case: bool,
+    earlier: Option<Box<dyn Owners>>,
 }
 
 /// Oldest names are forgotten when there are more than `most`.
@@ -78,7 +102,7 @@ impl Claims {
             Keep::All | Keep::Running => None,
         };
         let running = (keep != Keep::All).then(Running::default);
-        Claims { owners: HashMap::default(), bound, running, folds_case: false }
+        Claims { owners: HashMap::default(), bound, running, folds_case: false, earlier: None }
     }
 
     /// The same; with `folds_case`, names that differ only in case are the same.
@@ -86,20 +110,33 @@ impl Claims {
         Claims { folds_case, ..self }
     }
 
+    /// From now on what `earlier` has of other runs is taken.
+    pub fn respect(&mut self, earlier: Box<dyn Owners>) {
+        self.earlier = Some(earlier);
+    }
+
+    /// The number that stands for the name `path`.
+    pub fn name(&self, path: &str) -> u64 {
+        match self.folds_case {
+            true => Digest::of(&path.to_lowercase()).short(),
+            false => Digest::of(path).short(),
+        }
+    }
+
     /// Claims a file that can be no other URL's: it is not kept, and `Before` as long as it is being fetched.
-    pub fn unique(&self, path: &str) -> Claimed {
-        let running = self.running.as_ref().is_some_and(|running| running.has(self.key(path)));
+    pub fn unique(&self, name: u64) -> Claimed {
+        let running = self.running.as_ref().is_some_and(|running| running.has(name));
         if running { Claimed::Before } else { Claimed::Now }
     }
 
-    /// Claims the file `path` for the URL with digest `url`.
-    pub fn file(&mut self, path: &str, url: &Digest) -> Claimed {
-        self.claim(path, url.short().max(NUMBERED + 1))
+    /// Claims the file `name` for the URL with digest `url`.
+    pub fn file(&mut self, name: u64, url: &Digest) -> Claimed {
+        self.claim(name, owner(url))
     }
 
     /// Claims `path` as one of the numbered names of a file that exists.
     pub fn numbered(&mut self, path: &str) -> Claimed {
-        match self.claim(path, NUMBERED) {
+        match self.claim(self.name(path), NUMBERED) {
             Claimed::Before => Claimed::Taken,
             claimed => claimed,
         }
@@ -107,18 +144,17 @@ impl Claims {
 
     /// Claims `path` as a directory, which it may be for any number of files.
     pub fn directory(&mut self, path: &str) -> Claimed {
-        self.claim(path, DIRECTORY)
+        self.claim(self.name(path), DIRECTORY)
     }
 
-    /// Whether the file `path`, which its URL has claimed before, needs nothing done for it: it is being fetched. Where
+    /// Whether the file `name`, which its URL has claimed before, needs nothing done for it: it is being fetched. Where
     /// all names are kept, one line of several alike is enough, however it ended.
-    pub fn is_running(&self, path: &str) -> bool {
-        self.running.as_ref().is_none_or(|running| running.has(self.key(path)))
+    pub fn is_running(&self, name: u64) -> bool {
+        self.running.as_ref().is_none_or(|running| running.has(name))
     }
 
-    /// The file `path` is being fetched for line `urlnum`.
-    pub fn started(&mut self, urlnum: u64, path: &str) {
-        let name = self.key(path);
+    /// The file `name` is being fetched for line `urlnum`.
+    pub fn started(&mut self, urlnum: u64, name: u64) {
         if let Some(running) = &mut self.running {
             running.names.insert(urlnum, name);
             running.lines.insert(name, urlnum);
@@ -135,18 +171,18 @@ impl Claims {
         }
     }
 
-    fn key(&self, path: &str) -> u64 {
-        match self.folds_case {
-            true => Digest::of(&path.to_lowercase()).short(),
-            false => Digest::of(path).short(),
+    fn claim(&mut self, name: u64, owner: u64) -> Claimed {
+        if self.earlier.as_ref().and_then(|earlier| earlier.owner(name)).is_some_and(|before| before != owner) {
+            return Claimed::Taken;
         }
-    }
-
-    fn claim(&mut self, path: &str, owner: u64) -> Claimed {
-        let name = self.key(path);
         match self.owners.get(&name) {
             Some(before) if *before == owner => return Claimed::Before,
-            Some(_) => return Claimed::Taken,
+            Some(before) => {
+                if let Some(earlier) = &self.earlier {
+                    earlier.confirm(name, *before);
+                }
+                return Claimed::Taken;
+            }
             None => {}
         }
         self.owners.insert(name, owner);
@@ -186,18 +222,24 @@ impl Hasher for Identity {
 mod tests {
     use super::*;
 
+    impl Claims {
+        fn path(&mut self, path: &str, url: &Digest) -> Claimed {
+            self.file(self.name(path), url)
+        }
+    }
+
     #[test]
     fn a_name_belongs_to_the_first_url_and_kinds_do_not_mix() {
         let (one, two) = (Digest::of("http://h/1"), Digest::of("http://h/2"));
         let mut claims = Claims::new(Keep::All);
-        assert_eq!(claims.file("a", &one), Claimed::Now);
-        assert_eq!(claims.file("a", &one), Claimed::Before);
-        assert_eq!(claims.file("a", &two), Claimed::Taken);
-        assert_eq!(claims.file("A", &two), Claimed::Now, "case tells names apart");
+        assert_eq!(claims.path("a", &one), Claimed::Now);
+        assert_eq!(claims.path("a", &one), Claimed::Before);
+        assert_eq!(claims.path("a", &two), Claimed::Taken);
+        assert_eq!(claims.path("A", &two), Claimed::Now, "case tells names apart");
         assert_eq!(claims.directory("a"), Claimed::Taken);
         assert_eq!(claims.directory("d"), Claimed::Now);
         assert_eq!(claims.directory("d"), Claimed::Before);
-        assert_eq!(claims.file("d", &one), Claimed::Taken);
+        assert_eq!(claims.path("d", &one), Claimed::Taken);
         assert_eq!(claims.numbered("a.1"), Claimed::Now);
         assert_eq!(claims.numbered("a.1"), Claimed::Taken);
     }
@@ -205,14 +247,14 @@ mod tests {
     #[test]
     fn a_name_that_nobody_else_can_have_is_known_while_it_is_fetched() {
         let mut claims = Claims::new(Keep::Running);
-        assert_eq!(claims.unique("a"), Claimed::Now);
-        claims.started(1, "a");
-        assert_eq!(claims.unique("a"), Claimed::Before);
-        assert_eq!(claims.unique("b"), Claimed::Now);
+        assert_eq!(claims.unique(claims.name("a")), Claimed::Now);
+        claims.started(1, claims.name("a"));
+        assert_eq!(claims.unique(claims.name("a")), Claimed::Before);
+        assert_eq!(claims.unique(claims.name("b")), Claimed::Now);
         claims.ended(2);
-        assert!(claims.is_running("a"));
+        assert!(claims.is_running(claims.name("a")));
         claims.ended(1);
-        assert_eq!(claims.unique("a"), Claimed::Now);
+        assert_eq!(claims.unique(claims.name("a")), Claimed::Now);
         let Running { names, lines } = claims.running.unwrap();
         assert!(claims.owners.is_empty() && names.is_empty() && lines.is_empty());
     }
@@ -221,9 +263,43 @@ mod tests {
     fn where_case_is_folded_it_tells_no_names_apart() {
         let (one, two) = (Digest::of("1"), Digest::of("2"));
         let mut claims = Claims::new(Keep::All).folding(true);
-        assert_eq!(claims.file("Straße/Ü.txt", &one), Claimed::Now);
-        assert_eq!(claims.file("straße/ü.TXT", &two), Claimed::Taken);
-        assert_eq!(claims.file("STRASSE/ü.txt", &two), Claimed::Now);
+        assert_eq!(claims.path("Straße/Ü.txt", &one), Claimed::Now);
+        assert_eq!(claims.path("straße/ü.TXT", &two), Claimed::Taken);
+        assert_eq!(claims.path("STRASSE/ü.txt", &two), Claimed::Now);
+    }
+
+    /// Who has names since before, and whose were confirmed.
+    #[derive(Debug)]
+    struct Before(HashMap<u64, u64>, std::rc::Rc<std::cell::RefCell<Vec<(u64, u64)>>>);
+
+    impl Owners for Before {
+        fn owner(&self, name: u64) -> Option<u64> {
+            self.0.get(&name).copied()
+        }
+
+        fn confirm(&self, name: u64, owner: u64) {
+            self.1.borrow_mut().push((name, owner));
+        }
+    }
+
+    #[test]
+    fn a_name_of_an_earlier_run_is_its_owner_s_and_one_that_is_refused_is_confirmed() {
+        let (one, two) = (Digest::of("http://h/1"), Digest::of("http://h/2"));
+        for keep in [Keep::All, Keep::Latest(2), Keep::Running] {
+            let mut claims = Claims::new(keep);
+            let [before, dir, new, new_dir] = ["before", "dir", "new", "new-dir"].map(|name| claims.name(name));
+            let confirmed = std::rc::Rc::default();
+            let earlier = HashMap::from([(before, owner(&one)), (dir, DIRECTORY)]);
+            claims.respect(Box::new(Before(earlier, std::rc::Rc::clone(&confirmed))));
+            assert_eq!((claims.path("before", &two), claims.path("before", &one)), (Claimed::Taken, Claimed::Now));
+            assert_eq!((claims.numbered("before"), claims.directory("before")), (Claimed::Taken, Claimed::Taken));
+            assert_eq!((claims.path("dir", &one), claims.directory("dir")), (Claimed::Taken, Claimed::Now));
+            assert!(confirmed.borrow().is_empty(), "it is known already");
+            assert_eq!((claims.path("new", &one), claims.path("new", &two)), (Claimed::Now, Claimed::Taken));
+            assert_eq!((claims.directory("new-dir"), claims.path("new-dir", &two)), (Claimed::Now, Claimed::Taken));
+            assert_eq!(*confirmed.borrow(), [(new, owner(&one)), (new_dir, DIRECTORY)]);
+        }
+        assert_eq!([owner(&one), NUMBERED, DIRECTORY].map(|owner| owner & FREE_BITS), [0; 3]);
     }
 
     #[test]
@@ -231,11 +307,11 @@ mod tests {
         let (one, two) = (Digest::of("1"), Digest::of("2"));
         let mut claims = Claims::new(Keep::Latest(2));
         for name in ["a", "b", "c"] {
-            assert_eq!(claims.file(name, &one), Claimed::Now);
+            assert_eq!(claims.path(name, &one), Claimed::Now);
         }
-        assert_eq!(claims.file("c", &two), Claimed::Taken);
-        assert_eq!(claims.file("b", &two), Claimed::Taken);
-        assert_eq!(claims.file("a", &two), Claimed::Now);
+        assert_eq!(claims.path("c", &two), Claimed::Taken);
+        assert_eq!(claims.path("b", &two), Claimed::Taken);
+        assert_eq!(claims.path("a", &two), Claimed::Now);
         assert_eq!(claims.owners.len(), 2);
     }
 }

@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::fault::Fault;
@@ -253,6 +254,11 @@ impl OutputFile {
         }
     }
 
+    /// By what the open file is known again under another name; `None` when it is not open.
+    pub fn mark(&self) -> Option<String> {
+        self.opened().and_then(|file| sys::stat_open(file).ok()).map(|stat| mark(&stat))
+    }
+
     /// Gives the whole file its final name.
     ///
     /// # Errors
@@ -396,6 +402,12 @@ impl OutputFile {
         }
         Ok(part)
     }
+}
+
+/// What a file keeps when it gets another name, and no other file has: a number that is used again comes with another
+/// time, as does another content.
+pub fn mark(stat: &Stat) -> String {
+    format!("{:x}-{:x}-{:x}.{:x}", stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
 }
 
 /// Whether an error from naming an unnamed file says that this does not work here, not that no file would.

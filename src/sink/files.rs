@@ -10,17 +10,19 @@ use rustix::fs::FileType;
 
 use super::body::{Body, Place};
 use super::checksums::Checksums;
-use super::claims::Claimed;
+use super::claims::{self, Claimed, Owners};
 use super::digest::Digests;
 use super::fault::Fault;
-use super::file::{Name, OutputFile, Published, Replace};
+use super::file::{self, Name, OutputFile, Published, Replace};
 use super::hash::Digest;
-use super::register::{Present, Register, Renaming, exists, is_a_directory};
+use super::names;
+use super::part::Part;
+use super::register::{Holding, Present, Register, Renaming, exists, is_a_directory};
 use super::sidecar::Origin;
 use super::template::Template;
 use super::tree::{Missing, Tree};
 use super::{Claim, IfExists, NameFrom, sys};
-use crate::job::{Failure, Job, Outcome};
+use crate::job::{Failure, Job, Outcome, Placement};
 
 /// Bodies go to files.
 #[derive(Debug)]
@@ -58,13 +60,18 @@ impl Files {
         self.unlisted
     }
 
+    /// From now on what `earlier` has of other runs is taken.
+    pub fn respect(&self, earlier: Box<dyn Owners>) {
+        self.register.respect(earlier);
+    }
+
     /// Claims a name for `job`: `given`, which is confined already, or what the template says. `settled` is asked about
-    /// that name, which is the same in every run, unlike the one that a collision or an existing file leads to.
+    /// that name and not the one that an existing file leads to, which may be another in each run.
     pub fn claim(
         &mut self,
         job: &mut Job,
         given: Option<String>,
-        settled: impl FnOnce(&mut Job, &str) -> Option<Cow<'static, str>>,
+        settled: impl FnOnce(&mut Job) -> Option<Cow<'static, str>>,
     ) -> Claim {
         let url = Digest::of(&job.identity());
         let derived = given.is_none();
@@ -74,21 +81,22 @@ impl Files {
             return Claim::Refuse(Failure::local(format!("output path of {} bytes is too long", wanted.len())));
         }
         let claimed = match derived && self.template.is_unique() {
-            true => Ok((wanted.clone(), self.register.unique(&wanted))),
+            true => Ok(self.register.unique(wanted.clone())),
             false => self.register.distinct(wanted.clone(), &url),
         };
-        let (path, claimed) = match claimed {
-            Ok(found) => found,
+        let Holding { path, name: number, claimed } = match claimed {
+            Ok(taken) => taken,
             Err(failure) => return Claim::Refuse(failure),
         };
+        job.key = Some(claims::key(number, claims::owner(&url)));
         if derived && (path != wanted || self.template.depends_on_the_line()) && !renamed {
             job.name = Some(path.clone());
         }
-        if claimed == Claimed::Before && self.register.is_running(&path) {
+        if claimed == Claimed::Before && self.register.is_running(number) {
             job.destination = Some(path.into());
             return Claim::Skip("duplicate of an earlier line".into());
         }
-        if let Some(why) = settled(job, &wanted) {
+        if let Some(why) = settled(job) {
             job.destination = Some(path.into());
             return Claim::Skip(why);
         }
@@ -96,7 +104,7 @@ impl Files {
         // What is to be there is known when the server has answered.
         let claim = if renamed { Claim::Fetch } else { self.register.unless_present(&mut name) };
         if claim == Claim::Fetch {
-            self.register.started(job.urlnum, &path);
+            self.register.started(job.urlnum, number);
             job.checksum = job.checksum.or_else(|| self.checksums.of(&path));
             self.unlisted += u64::from(job.checksum.is_none() && !self.checksums.is_empty());
         }
@@ -151,27 +159,50 @@ impl Files {
         time.filter(|_| is_file)
     }
 
-    /// Publishes a whole file; returns the name it has, or would have had.
+    /// The name that a whole file is about to get, and what it is known by there.
+    pub fn placement(&self, file: &OutputFile) -> Option<Placement> {
+        let path = file.target().path();
+        Some(Placement { path: path.to_owned(), name: self.register.name(path), mark: file.mark()? })
+    }
+
+    /// Whether the file that was about to get the name `path` has it: the number that stands for that name.
+    /// With `tidies`, a second name that a kill has left is taken from it.
+    pub fn recognize(&self, path: &str, mark: &str, tidies: bool) -> Option<u64> {
+        let name = Name::new(names::confined(path).ok().filter(|confined| confined == path)?);
+        let dir = self.tree().directory(name.directory(), Missing::Report).ok()?;
+        let stat = sys::stat(&*dir, name.file()).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || file::mark(&stat) != mark {
+            return None;
+        }
+        // Where a name is given by a link, the kill may have come before the other name was taken away.
+        let part = Part::name_of(name.file());
+        if tidies && stat.st_nlink > 1 && sys::stat(&*dir, &part).is_ok_and(|other| other.st_ino == stat.st_ino) {
+            // If it stays, nobody takes it for a partial file, since it has two names.
+            let _ = sys::unlink(&*dir, &part);
+        }
+        Some(self.register.name(path))
+    }
+
+    /// Publishes a whole file; returns the name it has, or would have had. `None`: there is something of its name, and
+    /// it has another one now, to be published by.
     ///
     /// # Errors
     /// The file system refuses; the file is still open.
-    pub fn publish(&mut self, file: &mut OutputFile) -> Result<(Outcome, Name), Fault> {
+    pub fn publish(&mut self, file: &mut OutputFile) -> Result<Option<(Outcome, Name)>, Fault> {
         let name = file.target().clone();
         if file.publish()? == Published::Done {
-            return Ok((Outcome::Ok, name));
+            return Ok(Some((Outcome::Ok, name)));
         }
         let outcome = match (self.register.present(&name), self.register.if_exists()) {
             (Ok(Present::Directory), _) => Outcome::Failed(is_a_directory(&name)),
             (_, IfExists::Skip) => Outcome::Skipped("a file of this name appeared meanwhile".into()),
             (_, IfExists::Fail | IfExists::Overwrite | IfExists::Update) => Outcome::Failed(exists(&name)),
-            (_, IfExists::Rename) => loop {
+            (_, IfExists::Rename) => {
                 file.retarget(self.register.next_number(&name)?);
-                if file.publish()? == Published::Done {
-                    return Ok((Outcome::Ok, file.target().clone()));
-                }
-            },
+                return Ok(None);
+            }
         };
         file.remove();
-        Ok((outcome, name))
+        Ok(Some((outcome, name)))
     }
 }

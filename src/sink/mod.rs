@@ -36,11 +36,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, WOULD_BE_FETCHED};
+use crate::job::{ErrorClass, Failure, Job, Outcome, Placement, Saved, WOULD_BE_FETCHED};
 use crate::outlet::Outlet;
 
 pub use body::{Body, Head};
 pub use checksums::Checksums;
+pub use claims::Owners;
 pub use fault::lack;
 pub use sidecar::Resume;
 pub use stdout::Lost;
@@ -52,6 +53,7 @@ use claims::{Claims, Keep};
 use digest::Digests;
 use fault::Fault;
 use files::Files;
+use hash::Digest;
 use register::Register;
 use stdout::Stdout;
 use tree::Tree;
@@ -145,6 +147,17 @@ pub enum Claim {
     Refuse(Failure),
 }
 
+/// What became of a whole body.
+#[derive(Debug)]
+pub enum Landed {
+    /// It is where it belongs, or never will be. It is spent; a failure has ended it as [`Sink::abandon`] would.
+    Done(Outcome, Saved),
+    /// Standard output has not taken all of it, or is taking another one.
+    Waits,
+    /// Its name was taken meanwhile. It is to be published again, by another.
+    Renamed,
+}
+
 /// Where bytes land.
 #[derive(Debug)]
 pub struct Sink {
@@ -154,6 +167,8 @@ pub struct Sink {
     sha256: bool,
     run: Run,
     disk_full: bool,
+    /// Whether somebody keeps what jobs are known by.
+    keeps_keys: bool,
 }
 
 #[derive(Debug)]
@@ -190,35 +205,52 @@ impl Sink {
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
             Target::Discard => Landing::Discard,
         };
-        Ok(Sink { landing, remote_time, max_filesize, sha256, run, disk_full: false })
+        Ok(Sink { landing, remote_time, max_filesize, sha256, run, disk_full: false, keeps_keys: false })
+    }
+
+    /// From now on names that `earlier` has of other runs are their owners' alone, and every job gets its key.
+    pub fn respect(&mut self, earlier: Box<dyn Owners>) {
+        self.keeps_keys = true;
+        if let Landing::Files(files) = &self.landing {
+            files.respect(earlier);
+        }
     }
 
     /// Gives `job` its destination, or says why there is nothing to fetch. To be called for every good line, in
     /// input order and before anything else can settle it, so that names are the same in every run. `settled` is asked,
-    /// before anything on disk is looked at, whether the job with the output name that its line or the template wants
-    /// (empty where there is none) was settled in an earlier run.
+    /// before anything on disk is looked at, whether the job, which has its key then, was settled in an earlier run.
     pub fn claim_unless(
         &mut self,
         job: &mut Job,
-        settled: impl FnOnce(&mut Job, &str) -> Option<Cow<'static, str>>,
+        settled: impl FnOnce(&mut Job) -> Option<Cow<'static, str>>,
     ) -> Claim {
         // A bad name is a bad line, whether or not the name is used.
         let given = match job.name.as_deref().map(names::confined).transpose() {
             Ok(given) => given,
             Err(message) => {
-                let name = job.name.clone().unwrap_or_default();
-                return settled(job, &name).map_or_else(|| Claim::Refuse(Failure::input(message)), Claim::Skip);
+                self.key_without_file(job);
+                return settled(job).map_or_else(|| Claim::Refuse(Failure::input(message)), Claim::Skip);
             }
         };
         let claim = match &mut self.landing {
             Landing::Files(files) => files.claim(job, given, settled),
             Landing::Stdout(_) | Landing::Discard => {
-                settled(job, given.as_deref().unwrap_or_default()).map_or(Claim::Fetch, Claim::Skip)
+                self.key_without_file(job);
+                settled(job).map_or(Claim::Fetch, Claim::Skip)
             }
         };
         match (claim, self.run) {
             (Claim::Fetch, Run::Dry) => Claim::Skip(WOULD_BE_FETCHED.into()),
             (claim, _) => claim,
+        }
+    }
+
+    /// Any number of jobs have no file, so what stands for its name is a part of the job alone.
+    fn key_without_file(&self, job: &mut Job) {
+        if self.keeps_keys {
+            let identity = job.identity();
+            let whole = Digest::of(&format!("{identity}\n{}", job.name.as_deref().unwrap_or_default()));
+            job.key = Some(claims::key(whole.short(), claims::owner(&Digest::of(&identity))));
         }
     }
 
@@ -257,19 +289,34 @@ impl Sink {
         }
     }
 
-    /// Makes a whole body visible. For standard output pending until its reader took all of it, and while another
-    /// body is being written. After `Ready` the body is spent; a failure has ended it as [`Sink::abandon`] would.
-    pub fn publish(&mut self, body: &mut Body) -> Poll<(Outcome, Saved)> {
+    /// Where [`Sink::publish`] is about to put a whole body; `None` where that is no file, or not to be.
+    pub fn placement(&self, body: &mut Body) -> Option<Placement> {
+        let Landing::Files(files) = &self.landing else { return None };
+        body.finish(self.remote_time).ok().filter(|()| !body.is_unwanted())?;
+        let Place::File(file) = &body.place else { return None };
+        files.placement(file)
+    }
+
+    /// Whether an earlier run, that was about to put a file with this [`Placement::mark`] at `path`, did: then what
+    /// stands for the name.
+    pub fn recognize(&self, path: &str, mark: &str) -> Option<u64> {
+        let Landing::Files(files) = &self.landing else { return None };
+        files.recognize(path, mark, self.run == Run::Real)
+    }
+
+    /// Makes a whole body visible.
+    pub fn publish(&mut self, body: &mut Body) -> Landed {
         let begun = body.is_begun();
         let published = match (body.finish(self.remote_time), body.why_unwanted()) {
             (Err(failure), _) => Ok((Outcome::Failed(failure), None)),
             (Ok(()), Some(why)) => Ok((Outcome::Skipped(why), body.discard())),
             (Ok(()), None) => match (&mut self.landing, &mut body.place) {
-                (Landing::Files(files), Place::File(file)) => {
-                    files.publish(file).map(|(outcome, name)| (outcome, Some(name)))
-                }
+                (Landing::Files(files), Place::File(file)) => match files.publish(file).transpose() {
+                    None => return Landed::Renamed,
+                    Some(published) => published.map(|(outcome, name)| (outcome, Some(name))),
+                },
                 (Landing::Stdout(stdout), Place::Spool(spool)) => match stdout.publish(spool) {
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => return Landed::Waits,
                     Poll::Ready(result) => result.map(|()| (Outcome::Ok, None)),
                 },
                 (_, Place::Nowhere) => Ok((Outcome::Ok, None)),
@@ -292,7 +339,7 @@ impl Sink {
             }
             false => Saved { filename, ..Saved::default() },
         };
-        Poll::Ready((outcome, saved))
+        Landed::Done(outcome, saved)
     }
 
     /// Ends a failed attempt, or with `None` a cancelled one: what arrived is kept as a partial file, unless it is

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::claims::{Claimed, Claims};
+use super::claims::{Claimed, Claims, Owners};
 use super::fault::{Fault, lack};
 use super::file::{Name, OutputFile};
 use super::hash::Digest;
@@ -35,6 +35,17 @@ pub struct Register {
     tree: Rc<Tree>,
     if_exists: IfExists,
     claims: RefCell<Claims>,
+}
+
+/// A path that was claimed.
+#[derive(Debug)]
+pub struct Holding {
+    /// The path.
+    pub path: String,
+    /// The number that stands for it.
+    pub name: u64,
+    /// Since when it is the claimant's.
+    pub claimed: Claimed,
 }
 
 /// What a name is on disk.
@@ -64,42 +75,56 @@ impl Register {
         self.if_exists
     }
 
+    /// From now on what `earlier` has of other runs is taken.
+    pub fn respect(&self, earlier: Box<dyn Owners>) {
+        self.claims.borrow_mut().respect(earlier);
+    }
+
+    /// The number that stands for the name `path`.
+    pub fn name(&self, path: &str) -> u64 {
+        self.claims.borrow().name(path)
+    }
+
     /// Whether a file at `path` could be opened by its path, also with what may yet be put behind its stem.
     pub fn fits(&self, path: &str) -> bool {
         self.tree.path(path).as_os_str().len() + SUFFIX_MAX < PATH_MAX
     }
 
-    /// A path like `wanted` that is this URL's alone in this run; `Before` when it was this URL's before.
-    pub fn distinct(&self, wanted: String, url: &Digest) -> Result<(String, Claimed), Failure> {
+    /// A path like `wanted` that is this URL's alone in this run and those before; `Before` when it was this URL's
+    /// before in this one.
+    pub fn distinct(&self, wanted: String, url: &Digest) -> Result<Holding, Failure> {
         let claims = &mut self.claims.borrow_mut();
         let wanted = in_directories(claims, wanted)?;
-        match claims.file(&wanted, url) {
-            Claimed::Taken => {}
-            claimed => return Ok((wanted, claimed)),
-        }
-        for digits in HASH_DIGITS {
-            let path = names::hashed(&wanted, url, digits);
-            match claims.file(&path, url) {
-                Claimed::Taken => {}
-                claimed => return Ok((path, claimed)),
+        let mut path = wanted.clone();
+        let mut digits = HASH_DIGITS.into_iter();
+        loop {
+            let name = claims.name(&path);
+            match (claims.file(name, url), digits.next()) {
+                (Claimed::Taken, Some(digits)) => path = names::hashed(&wanted, url, digits),
+                (Claimed::Taken, None) => {
+                    let message = format!("the output name {wanted} and every other one for this URL are taken");
+                    return Err(Failure::local(message));
+                }
+                (claimed, _) => return Ok(Holding { path, name, claimed }),
             }
         }
-        Err(Failure::local(format!("the output name {wanted} and every other one for this URL are taken")))
     }
 
     /// Claims a path that can be no other URL's.
-    pub fn unique(&self, path: &str) -> Claimed {
-        self.claims.borrow().unique(path)
+    pub fn unique(&self, path: String) -> Holding {
+        let claims = self.claims.borrow();
+        let name = claims.name(&path);
+        Holding { path, name, claimed: claims.unique(name) }
     }
 
-    /// Whether the file `path`, which its URL has claimed before, needs nothing done for it.
-    pub fn is_running(&self, path: &str) -> bool {
-        self.claims.borrow().is_running(path)
+    /// Whether the file `name`, which its URL has claimed before, needs nothing done for it.
+    pub fn is_running(&self, name: u64) -> bool {
+        self.claims.borrow().is_running(name)
     }
 
-    /// The file `path` is being fetched for line `urlnum`.
-    pub fn started(&self, urlnum: u64, path: &str) {
-        self.claims.borrow_mut().started(urlnum, path);
+    /// The file `name` is being fetched for line `urlnum`.
+    pub fn started(&self, urlnum: u64, name: u64) {
+        self.claims.borrow_mut().started(urlnum, name);
     }
 
     /// Line `urlnum` has ended.
@@ -200,8 +225,11 @@ impl Renaming {
                 let path = format!("{}{text}", own.path().strip_suffix(own.file()).unwrap_or_default());
                 // One that is too long to be opened is as good as none.
                 let path = if self.register.fits(&path) { path } else { own.path().to_owned() };
-                match self.register.distinct(path, &self.url) {
-                    Ok((path, _)) => Name::new(path),
+                // Without a journal only this tells who had to give way in an earlier run.
+                let hashed = names::hashed(&path, &self.url, HASH_DIGITS[0]);
+                let is_there = matches!(self.register.present(&Name::new(hashed.clone())), Ok(Present::Other));
+                match self.register.distinct(if is_there { hashed } else { path }, &self.url) {
+                    Ok(holding) => Name::new(holding.path),
                     Err(failure) => return Claim::Refuse(failure),
                 }
             }

@@ -33,6 +33,6 @@ pub fn job(url: &str) -> Job {
 impl Sink {
     /// [`Sink::claim_unless`] in a run that nothing went before.
     pub fn claim(&mut self, job: &mut Job) -> Claim {
-        self.claim_unless(job, |_, _| None)
+        self.claim_unless(job, |_| None)
     }
 }

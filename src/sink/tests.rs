@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
-use std::task::Poll;
 
 use super::testing::job;
 use super::*;
@@ -51,9 +50,12 @@ fn received(sink: &mut Sink, url: &str, head: Head, data: &[u8]) -> anyhow::Resu
 }
 
 fn published(sink: &mut Sink, mut body: Body) -> (Outcome, Saved) {
-    match sink.publish(&mut body) {
-        Poll::Ready(ready) => ready,
-        Poll::Pending => panic!("files are never pending"),
+    loop {
+        match sink.publish(&mut body) {
+            Landed::Done(outcome, saved) => return (outcome, saved),
+            Landed::Renamed => {}
+            Landed::Waits => panic!("files never wait"),
+        }
     }
 }
 

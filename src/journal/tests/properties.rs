@@ -7,18 +7,24 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::file::read;
-use super::super::line::{self, HEADER, State};
+use super::super::line::{self, HEADER, Line, State};
+use super::super::puts::Puts;
 use super::super::table::Table;
 use super::{key, line, open, settled};
 
 /// What a run may have written, and what may have become of it.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
-    let state = prop_oneof![Just(Some(State::Ok)), Just(Some(State::Failed)), Just(None)];
+    let state = prop_oneof![Just(State::Ok), Just(State::Failed), Just(State::Open)];
     prop_oneof![
         8 => (state, 0..20u8).prop_map(|(state, number)| line(state, number)),
+        4 => (0..20u8, "[a-z/ ü]{0,40}").prop_map(|(number, path)| {
+            let mut text = Vec::new();
+            line::push_put(&mut text, key(number), "1-2-3.4", &path);
+            text
+        }),
         1 => vec(any::<u8>(), 0..100),
         1 => (0..200usize).prop_map(|length| vec![0; length]),
-        1 => vec(Just(b'x'), 0..200).prop_map(|mut text| { text.push(b'\n'); text }),
+        1 => vec(Just(b'x'), 0..2 * line::LONGEST).prop_map(|mut text| { text.push(b'\n'); text }),
     ]
 }
 
@@ -44,11 +50,14 @@ proptest! {
         content.extend(pieces.concat());
         content.truncate(content.len() - cut.min(content.len() - HEADER.len()));
         let whole = content.iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
-        let mut model = Table::default();
+        let (mut model, mut puts) = (Table::default(), Puts::default());
         for line in content[HEADER.len()..whole].split_inclusive(|byte| *byte == b'\n') {
             match line::parse(&line[..line.len() - 1]) {
-                Some((Some(state), key)) => model.insert(key, state),
-                Some((None, key)) => model.remove(key),
+                Some(Line::Is(state, key)) => {
+                    model.insert(key, state);
+                    puts.settled(key);
+                }
+                Some(Line::Put { key, mark, path }) => puts.put(key, mark, path),
                 None => {}
             }
         }
@@ -58,17 +67,23 @@ proptest! {
         let (mut file, table, replayed) = open(&path).unwrap();
         prop_assert_eq!(settled(&table), settled(&model));
         prop_assert_eq!(replayed.whole, whole as u64);
-        file.append(&line(Some(State::Ok), 200)).unwrap();
+        prop_assert_eq!(&replayed.puts, &puts);
+        file.append(&line(State::Ok, 200)).unwrap();
         drop(file);
         prop_assert_eq!(&fs::read(&path).unwrap()[..whole], &content[..whole]);
         model.insert(key(200), State::Ok);
         let (mut file, table, _) = open(&path).unwrap();
         prop_assert_eq!(settled(&table), settled(&model));
-        file.rewrite(&table).unwrap();
+        puts.settled(key(200));
+        file.rewrite(&table, &puts).unwrap();
         drop(file);
         let (_, table, replayed) = open(&path).unwrap();
         prop_assert_eq!(settled(&table), settled(&model));
-        prop_assert_eq!((replayed.lines, replayed.damaged), (model.len() as u64, 0));
+        prop_assert_eq!(replayed.damaged, 0);
+        let (mut left, mut kept) = (Vec::new(), Vec::new());
+        puts.push(&mut left);
+        replayed.puts.push(&mut kept);
+        prop_assert_eq!(left.len(), kept.len());
     }
 
     #[test]

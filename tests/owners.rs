@@ -1,0 +1,212 @@
+//! Whose a name is from run to run: what a journal has settled belongs to its URL, however the list is changed and at
+//! whatever instant the run before was killed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Signal;
+
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream};
+
+const POLICIES: [&str; 4] = ["skip", "overwrite", "rename", "fail"];
+
+/// A run in `place` with the journal `j`.
+fn journaled(place: &Place, options: &[&str]) -> Fetch {
+    place.fetch().args(["--json", "-d", "out", "--journal", "j", "--retry", "0"]).args(options)
+}
+
+/// A server whose bodies are their paths.
+fn echo() -> Server {
+    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
+}
+
+/// Which body is under which name.
+fn tree(place: &Place) -> BTreeMap<String, String> {
+    let text = |body: Vec<u8>| String::from_utf8(body).expect("text");
+    place.tree("out").into_iter().map(|(name, body)| (name, text(body))).collect()
+}
+
+/// Bodies in order, however they are called.
+fn bodies(place: &Place) -> Vec<String> {
+    let mut bodies: Vec<String> = tree(place).into_values().collect();
+    bodies.sort();
+    bodies
+}
+
+#[test]
+fn a_line_that_comes_before_takes_no_name_that_was_settled() {
+    let server = echo();
+    for policy in POLICIES {
+        let place = Place::new();
+        let urls = ["/x/plain", "/y/plain", "/z/plain"].map(|path| server.url(path));
+        let fetch = |urls: &[String]| journaled(&place, &["-j", "1", "--if-exists", policy]).urls(urls).run();
+        fetch(&urls[..1]).assert_exit(0).check_invariants(1);
+        let run = fetch(&[urls[1].clone(), urls[0].clone()]);
+        assert_eq!(run.assert_exit(0).results(), ["ok", "skipped"], "{policy}\n{run}");
+        assert_eq!((place.read_text("out/plain"), bodies(&place).len()), ("/x/plain".to_owned(), 2), "{policy}\n{run}");
+        // Nor when its owner is not in the list any more.
+        let run = fetch(&[urls[2].clone(), urls[1].clone()]);
+        assert_eq!(run.assert_exit(0).results(), ["ok", "skipped"], "{policy}\n{run}");
+        assert_eq!(place.read_text("out/plain"), "/x/plain", "{policy}\n{run}");
+        assert_eq!(bodies(&place), ["/x/plain", "/y/plain", "/z/plain"], "{policy}\n{run}");
+    }
+}
+
+#[test]
+fn a_line_that_was_not_settled_keeps_the_name_that_others_were_refused() {
+    for policy in POLICIES {
+        let well = Arc::new(AtomicBool::new(false));
+        let server = Server::http({
+            let well = well.clone();
+            move |seen: &Seen| match seen.path.starts_with("/bad") && !well.load(Ordering::Relaxed) {
+                true => Reply::status(503),
+                false => Reply::ok(seen.path.clone()),
+            }
+        });
+        let place = Place::new();
+        let url = |path: &str| server.url(path);
+        let list = [
+            format!("{}\tname.txt", url("/bad/1")),
+            format!("{}\tname.txt", url("/2")),
+            format!("{}\tname.txt", url("/bad/3")),
+            format!("{}\tdir", url("/bad/4")),
+            format!("{}\tdir/file", url("/5")),
+            format!("{}\tdir/other", url("/bad/6")),
+        ];
+        let fetch = |list: &[String]| journaled(&place, &["-j", "1", "--if-exists", policy]).urls(list).run();
+        fetch(&list).assert_exit(1).check_invariants(6);
+        well.store(true, Ordering::Relaxed);
+        let reversed: Vec<String> = list.iter().rev().cloned().collect();
+        let run = fetch(&reversed);
+        assert_eq!(run.assert_exit(0).results(), ["ok", "skipped", "ok", "ok", "skipped", "ok"], "{policy}\n{run}");
+        let undisturbed = Place::new();
+        journaled(&undisturbed, &["--if-exists", policy]).urls(&list).run().assert_exit(0);
+        assert_eq!(tree(&place), tree(&undisturbed), "{policy}\n{run}");
+    }
+}
+
+#[test]
+fn what_was_killed_on_its_way_keeps_its_name_in_another_order() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        "/x/plain" => Reply::ok(vec![b'x'; 70_000]).chunked().then_wait(&held).body("end"),
+        path => Reply::ok(path.to_owned()),
+    });
+    let place = Place::new();
+    let urls = ["/x/plain", "/y/plain"].map(|path| server.url(path));
+    let running = journaled(&place, &["-j", "2"]).urls(&urls).start();
+    running.wait_for_lines(Stream::Out, 1);
+    crate::harness::until("the partial file", || place.exists("out/plain.part"));
+    running.kill();
+    gate.open();
+    let run = journaled(&place, &[]).urls(&[&urls[1], &urls[0]]).run();
+    assert_eq!(run.assert_exit(0).results(), ["skipped", "ok"], "{run}");
+    let names = place.names("out");
+    assert!(place.read("out/plain").starts_with(b"xxx") && names.len() == 2, "{names:?}\n{run}");
+}
+
+#[test]
+fn names_that_servers_give_stay_with_their_urls_whoever_answers_first() {
+    for policy in POLICIES {
+        let place = Place::new();
+        let paths = ["/1/download", "/2/download", "/3/download"];
+        let fetch = |server: &Server, order: [usize; 3]| {
+            let urls = order.map(|at| server.url(paths[at]));
+            journaled(&place, &["-j", "3", "-J", "--if-exists", policy]).urls(&urls)
+        };
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |seen: &Seen| {
+            let reply = Reply::ok(seen.path.clone()).header("content-disposition", "attachment; filename=real.bin");
+            if seen.path == "/2/download" { reply } else { reply.held_by(&held) }
+        });
+        let running = fetch(&server, [0, 1, 2]).start();
+        running.wait_for_lines(Stream::Out, 1);
+        running.kill();
+        assert_eq!(place.read_text("out/real.bin"), "/2/download");
+        gate.open();
+        let run = fetch(&server, [2, 0, 1]).run();
+        assert_eq!(run.assert_exit(0).results().iter().filter(|it| *it == "ok").count(), 2, "{policy}\n{run}");
+        assert_eq!(place.read_text("out/real.bin"), "/2/download", "{policy}\n{run}");
+        assert_eq!(bodies(&place), paths, "{policy}\n{run}");
+        let again = fetch(&server, [1, 2, 0]).run();
+        assert_eq!(
+            (again.assert_exit(0).results(), bodies(&place).len()),
+            (vec!["skipped".to_owned(); 3], 3),
+            "{again}"
+        );
+    }
+}
+
+#[test]
+fn without_a_journal_names_that_servers_gave_are_found_again() {
+    let server = Server::http(|seen: &Seen| {
+        Reply::ok(seen.path.clone()).header("content-disposition", "attachment; filename=real.bin")
+    });
+    let place = Place::new();
+    let urls = ["/1/download", "/2/download", "/3/download"].map(|path| server.url(path));
+    let fetch = |order: [usize; 3]| {
+        let urls = order.map(|at| urls[at].clone());
+        place.fetch().args(["--json", "-d", "out", "-J", "-j", "1"]).urls(&urls).run()
+    };
+    fetch([0, 1, 2]).assert_exit(0).check_invariants(3);
+    let before = tree(&place);
+    let again = fetch([2, 1, 0]);
+    assert_eq!((again.assert_exit(0).results(), tree(&place)), (vec!["skipped".to_owned(); 3], before), "{again}");
+}
+
+/// Kills a run at the N-th call of a kind, for one N after the other, and has `judge` look at each place.
+fn killed_at_each(call: &str, options: &[&str], urls: &[String], judge: impl Fn(&Place, &str)) {
+    for at in 1..100 {
+        let place = Place::new();
+        place.write("out/before", "before");
+        let fault = format!("{call}:signal=KILL:when={at}");
+        let at_what = if call == "write" { "j" } else { "out" };
+        let Some(fetch) = journaled(&place, options).urls(urls).inject_at(at_what, &fault) else { return };
+        let run: Finished = fetch.run();
+        if run.signal() != Some(Signal::KILL.as_raw()) {
+            assert!(at > 1 && run.code() == Some(0), "{call} is never called\n{run}");
+            return;
+        }
+        judge(&place, &format!("{fault} {options:?}"));
+    }
+    panic!("there is no end of {call}");
+}
+
+#[test]
+fn a_file_that_was_put_in_place_at_the_instant_of_a_kill_is_known_again() {
+    // Some go through a file without a name, the others through a partial file.
+    let server = Server::http(|seen: &Seen| {
+        let reply = Reply::ok(seen.path.clone()).header("last-modified", "Tue, 01 Feb 2022 10:20:30 GMT");
+        let reply = if seen.path.starts_with("/named") {
+            reply.header("content-disposition", "attachment; filename=given.bin")
+        } else {
+            reply
+        };
+        if seen.path.ends_with("small") { reply } else { reply.chunked() }
+    });
+    let paths = ["/1/before", "/2/small", "/3/long", "/4/small", "/named/5", "/named/6-small"];
+    let urls: Vec<String> = paths.iter().map(|path| server.url(path)).collect();
+    for policy in POLICIES {
+        // What was there before is in the way, or would be replaced.
+        let urls = if policy == "rename" { &urls[..] } else { &urls[1..] };
+        let mut expected: Vec<&str> = urls.iter().filter_map(|url| url.strip_prefix(&server.url(""))).collect();
+        expected.push("before");
+        expected.sort();
+        let options = ["-j", "1", "-J", "--if-exists", policy];
+        let calls = if policy == "overwrite" { &["write"][..] } else { &["write", "linkat", "renameat2"] };
+        for call in calls {
+            killed_at_each(call, &options, urls, |place, context| {
+                let reversed: Vec<&String> = urls.iter().rev().collect();
+                let run = journaled(place, &options).urls(&reversed).run();
+                assert_eq!(run.code(), Some(0), "{context}\n{run}");
+                assert_eq!(bodies(place), expected, "{context}\n{run}");
+                assert_eq!(place.read_text("out/before"), "before", "{context}\n{run}");
+                let again = journaled(place, &options).urls(urls).run();
+                assert_eq!(again.results(), vec!["skipped"; urls.len()], "{context}\n{again}");
+            });
+        }
+    }
+}
