@@ -11,6 +11,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::fault::Fault;
+use super::name::Name;
 use super::part::Part;
 use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
@@ -20,37 +21,6 @@ use super::writer::Behind;
 
 /// Longest body that is not worth keeping a name for while it arrives: losing it to a kill costs little.
 const SMALL: u64 = 1024 * 1024;
-
-/// A relative path, split into directory and file name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    path: String,
-    /// Where the file name begins.
-    file: usize,
-}
-
-impl Name {
-    /// The path `path`, with `/` between its components.
-    pub fn new(path: String) -> Name {
-        let file = path.rfind('/').map_or(0, |at| at + 1);
-        Name { path, file }
-    }
-
-    /// All of it.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The directory, empty for the output directory itself.
-    pub fn directory(&self) -> &str {
-        self.path[..self.file].trim_end_matches('/')
-    }
-
-    /// The file name in that directory.
-    pub fn file(&self) -> &str {
-        &self.path[self.file..]
-    }
-}
 
 /// What may be at the final name when the body is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod fault;
 mod file;
 mod files;
 mod hash;
+mod name;
 mod names;
 mod part;
 #[cfg(test)]

@@ -10,7 +10,8 @@ use rustix::fs::{FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::fault::Fault;
-use super::file::{Name, Published, Replace};
+use super::file::{Published, Replace};
+use super::name::Name;
 use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
 

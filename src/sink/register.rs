@@ -10,8 +10,9 @@ use rustix::io::Errno;
 
 use super::claims::{Claimed, Claims, Owners};
 use super::fault::{Fault, lack};
-use super::file::{Name, OutputFile};
+use super::file::OutputFile;
 use super::hash::Digest;
+use super::name::Name;
 use super::tree::{Missing, Tree};
 use super::{Claim, IfExists, names, sys};
 use crate::job::Failure;
