@@ -1,5 +1,6 @@
 //! Files that are there already and may be old, and files that must outlast a loss of power.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
@@ -168,6 +169,39 @@ fn data_that_cannot_be_flushed_are_not_published_and_not_continued() {
             let again = place.fetch().args(["--json", "--sync", "-d", "out"]).arg(server.url("/a")).run();
             again.assert_exit(0).check_invariants(1);
             assert_eq!((server.seen()[1].header("range"), place.names("out").len()), (None, 1), "{again}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_flushed_is_taken_back() {
+    for policy in ["skip", "overwrite"] {
+        for length in [1000, 2 << 20] {
+            let server = Server::http(move |_| Reply::ok(vec![b'x'; length]));
+            let place = Place::new();
+            if policy == "overwrite" {
+                place.write("out/a", "old");
+            }
+            let before = place.tree("out");
+            let args = ["--json", "--sync", "-d", "out", "--journal", "j", "--retry", "0", "--if-exists", policy];
+            let fetch = || place.fetch().args(args).arg(server.url("/a"));
+            let Some(disturbed) = fetch().inject("fsync:error=EIO:when=1") else { return };
+            let run = disturbed.run();
+            run.assert_exit(1).assert_failed("local").check_invariants(1);
+            assert!(place.tree("out") == before, "{:?}\n{run}", place.names("out"));
+            fetch().run().assert_exit(0).check_invariants(1);
+            assert_eq!((place.names("out"), place.read("out/a").len()), (vec!["a".to_owned()], length));
+            // A kill beside the flush leaves nothing but the file.
+            fs::remove_dir_all(place.path("out")).expect("there");
+            fs::remove_file(place.path("j")).expect("there");
+            if policy == "overwrite" {
+                place.write("out/a", "old");
+            }
+            let Some(killed) = fetch().inject("fsync:signal=KILL:when=1") else { return };
+            let run = killed.run();
+            assert_eq!(place.read("out/a").len(), length, "{run}");
+            assert_eq!(fetch().run().assert_exit(0).results(), ["skipped"]);
+            assert_eq!((place.names("out"), place.read("out/a").len()), (vec!["a".to_owned()], length), "{run}");
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Replace {
     Nothing,
     /// Anything but a directory; it is replaced by name, never opened.
     File,
+    /// The same; and it can be brought back.
+    Reversibly,
 }
 
 /// Whether the final name could be taken.
@@ -237,14 +239,29 @@ impl OutputFile {
         self.settle()?;
         self.flush()?;
         let published = self.publish_flushed()?;
-        if published == Published::Done {
-            self.state = State::Closed;
-            if self.tree.flushing() == Flushing::Durable {
-                let flushed = self.directory().map(|dir| sys::flush_directory(&*dir))?;
-                flushed.map_err(|errno| Fault::system("flush the directory of", self.target.path(), errno))?;
-            }
+        if published == Published::Exists {
+            return Ok(published);
         }
-        Ok(published)
+        let dir = self.directory()?;
+        let flushed = match self.tree.flushing() {
+            Flushing::Durable => sys::flush_directory(&*dir),
+            Flushing::Never | Flushing::BeforePublishing => Ok(()),
+        };
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        let Err(errno) = flushed else {
+            if let State::Part(part) = state {
+                part.stay(&dir);
+            }
+            return Ok(published);
+        };
+        // What is not told is not to be there.
+        match state {
+            State::Part(part) if self.replace == Replace::Reversibly => part.take_back(&dir, self.target.file()),
+            State::Part(part) => unlink_if(&dir, self.target.file(), part.file()),
+            State::Unnamed(file) => unlink_if(&dir, self.target.file(), &file),
+            State::Closed | State::Found(_) => {}
+        }
+        Err(Fault::system("flush the directory of", self.target.path(), errno))
     }
 
     /// Where errors of the disk show only at a flush, they show here.
@@ -378,6 +395,16 @@ impl OutputFile {
 /// time, as does another content.
 pub fn mark(stat: &Stat) -> String {
     format!("{:x}-{:x}-{:x}.{:x}", stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+}
+
+/// Takes the name `name` from the open `file`, if it has it.
+fn unlink_if(dir: &OwnedFd, name: &str, file: &OwnedFd) {
+    if let (Ok(named), Ok(open)) = (sys::stat(dir, name), sys::stat_open(file))
+        && (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)
+    {
+        // The disk has told of an error already.
+        let _ = sys::unlink(dir, name);
+    }
 }
 
 /// Whether an error from naming an unnamed file says that this does not work here, not that no file would.

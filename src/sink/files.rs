@@ -21,7 +21,7 @@ use super::part::Part;
 use super::register::{Holding, Present, Register, Renaming, exists, is_a_directory};
 use super::sidecar::Origin;
 use super::template::Template;
-use super::tree::{Missing, Tree};
+use super::tree::{Flushing, Missing, Tree};
 use super::{Claim, IfExists, NameFrom, sys};
 use crate::job::{Failure, Job, Outcome, Placement};
 
@@ -128,6 +128,9 @@ impl Files {
         let path = job.destination.as_ref().and_then(|path| path.to_str()).unwrap_or_default();
         let name = Name::new(path.to_owned());
         let replace = match self.register.if_exists() {
+            IfExists::Overwrite | IfExists::Update if self.tree().flushing() == Flushing::Durable => {
+                Replace::Reversibly
+            }
             IfExists::Overwrite | IfExists::Update => Replace::File,
             IfExists::Skip | IfExists::Rename | IfExists::Fail => Replace::Nothing,
         };
@@ -167,7 +170,7 @@ impl Files {
     }
 
     /// Whether the file that was about to get the name `path` has it: the number that stands for that name.
-    /// With `tidies`, a second name that a kill has left is taken from it.
+    /// With `tidies`, what a kill has left beside it is removed.
     pub fn recognize(&self, path: &str, mark: &str, tidies: bool) -> Option<u64> {
         let name = Name::new(names::confined(path).ok().filter(|confined| confined == path)?);
         let dir = self.tree().directory(name.directory(), Missing::Report).ok()?;
@@ -175,11 +178,9 @@ impl Files {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || file::mark(&stat) != mark {
             return None;
         }
-        // Where a name is given by a link, the kill may have come before the other name was taken away.
-        let part = Part::name_of(name.file());
-        if tidies && stat.st_nlink > 1 && sys::stat(&*dir, &part).is_ok_and(|other| other.st_ino == stat.st_ino) {
-            // If it stays, nobody takes it for a partial file, since it has two names.
-            let _ = sys::unlink(&*dir, &part);
+        // The kill may have come before its other name, or the file that it replaced, was taken away.
+        if tidies {
+            Part::remove_leftover(&dir, name.file());
         }
         Some(self.register.name(path))
     }

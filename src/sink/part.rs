@@ -28,6 +28,8 @@ pub struct Part {
     identity: (u64, u64),
     /// A description may lie beside it.
     described: bool,
+    /// The file that it replaced has its name.
+    swapped: bool,
 }
 
 /// What is there under the name of a partial file.
@@ -102,7 +104,7 @@ impl Part {
         match sys::stat(dir, &name) {
             Ok(now) if identity(&now) == identity(&stat) => {
                 let identity = identity(&stat);
-                Ok(Opened::Ours(Part { file: Arc::new(file), name, identity, described: false }, now))
+                Ok(Opened::Ours(Part { file: Arc::new(file), name, identity, described: false, swapped: false }, now))
             }
             _ => Ok(Opened::Gone),
         }
@@ -116,7 +118,7 @@ impl Part {
         // Nobody else can have it; as elsewhere, a file system without locks is used without them.
         let _ = sys::lock(&file);
         let identity = identity(&sys::stat_open(&file)?);
-        Ok(Part { file: Arc::new(file), name: Part::name_of(name), identity, described: false })
+        Ok(Part { file: Arc::new(file), name: Part::name_of(name), identity, described: false, swapped: false })
     }
 
     /// The open file.
@@ -179,6 +181,7 @@ impl Part {
         self.undescribe(dir).map_err(|errno| Fault::system("publish", name.path(), errno))?;
         let renamed = match replace {
             Replace::File => sys::rename(dir, &self.name, name.file(), RenameFlags::empty()),
+            Replace::Reversibly => self.swap(dir, name.file()),
             Replace::Nothing => rename_noreplace(dir, &self.name, name.file()),
         };
         match renamed {
@@ -190,6 +193,44 @@ impl Part {
                 }
                 Err(Fault::system("publish", name.path(), errno))
             }
+        }
+    }
+
+    /// Renames it to `name`, and the file that has that name to its own; without such a file it is only renamed, and so
+    /// it is where the file system cannot swap two.
+    fn swap(&mut self, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+        match sys::stat(dir, name) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Err(Errno::ISDIR),
+            Ok(_) => match sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE) {
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOENT) => {}
+                result => return result.map(|()| self.swapped = true),
+            },
+            Err(_) => {}
+        }
+        sys::rename(dir, &self.name, name, RenameFlags::empty())
+    }
+
+    /// It stays where it was published: what it has replaced is not needed any more.
+    pub fn stay(self, dir: &OwnedFd) {
+        if self.swapped {
+            // If that fails it is a partial file without a description, which is used up or left alone.
+            let _ = sys::unlink(dir, &self.name);
+        }
+    }
+
+    /// Takes it back from `name`, where it was published, and removes it; what it has replaced is there again.
+    pub fn take_back(mut self, dir: &OwnedFd, name: &str) {
+        if std::mem::take(&mut self.swapped) {
+            // Where it fails, what is at its own name is not it, and stays.
+            let _ = sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE);
+        }
+        self.remove(dir);
+    }
+
+    /// Opens what a kill has left of `name`, which was published, and removes it.
+    pub fn remove_leftover(dir: &OwnedFd, name: &str) {
+        if let Ok(Opened::Ours(part, _)) = Part::open(dir, Part::name_of(name), OFlags::empty()) {
+            Part { described: true, ..part }.remove(dir);
         }
     }
 
