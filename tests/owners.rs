@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -208,5 +209,82 @@ fn a_file_that_was_put_in_place_at_the_instant_of_a_kill_is_known_again() {
                 assert_eq!(again.results(), vec!["skipped"; urls.len()], "{context}\n{again}");
             });
         }
+    }
+}
+
+/// What an URL of [`every_url_has_its_one_file_in_whatever_order_the_list_comes_and_whenever_it_is_killed`] is answered.
+fn body(path: &str) -> Vec<u8> {
+    let length = if path.contains("long") { 70_000 } else { 500 };
+    let mut body = path.repeat(length / path.len() + 1).into_bytes();
+    body.truncate(length);
+    body
+}
+
+#[test]
+fn every_url_has_its_one_file_in_whatever_order_the_list_comes_and_whenever_it_is_killed() {
+    let variable = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    let (kills, seed) = (variable("FETCHMANY_KILLS").unwrap_or(16), variable("FETCHMANY_SEED").unwrap_or(1));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let server = Server::http(|seen: &Seen| {
+        let late = seen.path.bytes().map(u64::from).sum::<u64>() % 5;
+        let reply = Reply::ok(body(&seen.path)).header("etag", "\"v\"").after(Duration::from_millis(3 * late));
+        let reply = if seen.path.contains("long") { reply.chunked() } else { reply };
+        match seen.path.contains("named") {
+            true => reply.header("content-disposition", "attachment; filename=name"),
+            false => reply,
+        }
+    });
+    let kinds = ["name", "long", "named", "name.txt", "longnamed", "other"];
+    let list: Vec<String> = (0..36)
+        .map(|number| {
+            let url = server.url(&format!("/{number}/{}", kinds[number % kinds.len()]));
+            // Some want to be below what is a file, or to be what is a directory.
+            if number % 9 == 0 { format!("{url}\tdir/name/{}", number % 4) } else { url }
+        })
+        .chain([format!("{}\tdir", server.url("/36/name"))])
+        .collect();
+    let (mut killed, mut round) = (0, 0);
+    while killed < kills {
+        let policy = POLICIES[round % POLICIES.len()];
+        round += 1;
+        let place = Place::new();
+        let mut known = random.usize(1..list.len());
+        let mut order: Vec<&String> = list[..known].iter().collect();
+        // In some rounds the command stays the same, and then the tree is that of an undisturbed run.
+        let is_the_same = random.bool();
+        let naming: &[&str] = if is_the_same { &[] } else { &["-J"] };
+        let options = [&["--if-exists", policy], naming].concat();
+        let context = format!("FETCHMANY_SEED={seed}, round {round}, {options:?}");
+        for _ in 0..random.usize(2..6) {
+            let running = journaled(&place, &options).args(["-j", "6"]).urls(&order).start();
+            std::thread::sleep(Duration::from_millis(random.u64(5..120)));
+            killed += u64::from(running.kill().signal().is_some());
+            if is_the_same {
+                continue;
+            }
+            let more = random.usize(known..=list.len());
+            order.extend(&list[known..more]);
+            known = more;
+            random.shuffle(&mut order);
+        }
+        let run = journaled(&place, &options).urls(&order).run();
+        assert_eq!(run.code(), Some(0), "{context}\n{run}");
+        let tree = place.tree("out");
+        if is_the_same {
+            let undisturbed = Place::new();
+            journaled(&undisturbed, &options).urls(&order).run().assert_exit(0);
+            assert!(tree == undisturbed.tree("out"), "{context}: {:?}\n{run}", tree.keys());
+        }
+        let mut found: Vec<&Vec<u8>> = tree.values().collect();
+        let path = |line: &String| line.split('\t').next().and_then(|url| url.strip_prefix(&server.url(""))).map(body);
+        let expected: Vec<Vec<u8>> = order.iter().filter_map(|line| path(line)).collect();
+        let mut expected: Vec<&Vec<u8>> = expected.iter().collect();
+        found.sort();
+        expected.sort();
+        assert!(found == expected, "{context}: {:?}\n{run}", tree.keys());
+        random.shuffle(&mut order);
+        let again = journaled(&place, &options).urls(&order).run();
+        assert_eq!(again.results(), vec!["skipped"; order.len()], "{context}\n{again}");
+        assert!(place.tree("out") == tree, "{context}\n{again}");
     }
 }

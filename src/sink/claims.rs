@@ -24,7 +24,7 @@ const FREE_BITS: u64 = 3;
 pub trait Owners: Debug {
     /// Whose the name is: nobody else gets it.
     fn owner(&self, name: u64) -> Option<u64>;
-    /// Somebody else was refused the name, so that it is to be its owner's in later runs, whoever asks first.
+    /// The name is to be its owner's in later runs too, whoever asks first: somebody else was refused it.
     fn confirm(&self, name: u64, owner: u64);
 }
 
@@ -142,9 +142,15 @@ impl Claims {
         }
     }
 
-    /// Claims `path` as a directory, which it may be for any number of files.
+    /// Claims `path` as a directory, which it may be for any number of files. It stays one in later runs, since it is there
+    /// then, whatever becomes of its files.
     pub fn directory(&mut self, path: &str) -> Claimed {
-        self.claim(self.name(path), DIRECTORY)
+        let name = self.name(path);
+        let claimed = self.claim(name, DIRECTORY);
+        if let (Claimed::Now, Some(earlier)) = (claimed, &self.earlier) {
+            earlier.confirm(name, DIRECTORY);
+        }
+        claimed
     }
 
     /// Whether the file `name`, which its URL has claimed before, needs nothing done for it: it is being fetched. Where
@@ -293,11 +299,13 @@ mod tests {
             claims.respect(Box::new(Before(earlier, std::rc::Rc::clone(&confirmed))));
             assert_eq!((claims.path("before", &two), claims.path("before", &one)), (Claimed::Taken, Claimed::Now));
             assert_eq!((claims.numbered("before"), claims.directory("before")), (Claimed::Taken, Claimed::Taken));
-            assert_eq!((claims.path("dir", &one), claims.directory("dir")), (Claimed::Taken, Claimed::Now));
+            assert_eq!(claims.path("dir", &one), Claimed::Taken);
             assert!(confirmed.borrow().is_empty(), "it is known already");
+            assert_eq!(claims.directory("dir"), Claimed::Now);
+            confirmed.borrow_mut().clear();
             assert_eq!((claims.path("new", &one), claims.path("new", &two)), (Claimed::Now, Claimed::Taken));
             assert_eq!((claims.directory("new-dir"), claims.path("new-dir", &two)), (Claimed::Now, Claimed::Taken));
-            assert_eq!(*confirmed.borrow(), [(new, owner(&one)), (new_dir, DIRECTORY)]);
+            assert_eq!(*confirmed.borrow(), [(new, owner(&one)), (new_dir, DIRECTORY), (new_dir, DIRECTORY)]);
         }
         assert_eq!([owner(&one), NUMBERED, DIRECTORY].map(|owner| owner & FREE_BITS), [0; 3]);
     }
