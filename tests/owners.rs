@@ -212,7 +212,30 @@ fn a_file_that_was_put_in_place_at_the_instant_of_a_kill_is_known_again() {
     }
 }
 
-/// What an URL of [`every_url_has_its_one_file_in_whatever_order_the_list_comes_and_whenever_it_is_killed`] is answered.
+#[test]
+fn a_file_that_had_to_take_another_name_in_the_last_moment_is_known_again_too() {
+    for last in [3, 4] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |seen: &Seen| Reply::ok(seen.path.clone()).held_by(&held));
+        let place = Place::new();
+        let fetch = || journaled(&place, &["--if-exists", "rename"]).urls(&[server.url("/plain")]);
+        // It writes the journal's first line, where the body is about to go, where it goes then, and that it is there.
+        let Some(fetch_killed) = fetch().inject_at("j", &format!("write:signal=KILL:when={last}")) else { return };
+        let running = fetch_killed.start();
+        server.wait("the request", |counts| counts.running == 1);
+        place.write("out/plain", "theirs");
+        gate.open();
+        assert_eq!(running.finish().signal(), Some(Signal::KILL.as_raw()));
+        let run = fetch().run();
+        assert_eq!(run.assert_exit(0).results(), [if last == 3 { "ok" } else { "skipped" }], "{run}");
+        let expected =
+            [("plain", "theirs"), ("plain.1", "/plain")].map(|(name, body)| (name.to_owned(), body.to_owned()));
+        assert_eq!(tree(&place), expected.into(), "{run}");
+    }
+}
+
+/// What a URL of [`every_url_has_its_one_file_in_whatever_order_the_list_comes_and_whenever_it_is_killed`] is answered.
 fn body(path: &str) -> Vec<u8> {
     let length = if path.contains("long") { 70_000 } else { 500 };
     let mut body = path.repeat(length / path.len() + 1).into_bytes();

@@ -48,11 +48,11 @@ impl Driver {
 
     /// Whole bodies are put where they belong, after the journal has it that they will be.
     fn land(&mut self) -> anyhow::Result<()> {
-        self.announce(usize::MAX)?;
+        self.announce()?;
         while let Some(first) = self.landing.front_mut() {
             match self.sink.publish(&mut first.body) {
                 Landed::Waits => break,
-                Landed::Renamed => self.announce(1)?,
+                Landed::Renamed => self.announce()?,
                 Landed::Done(outcome, saved) => {
                     if let Some(Landing { job, stats, started, .. }) = self.landing.pop_front() {
                         self.record(job, outcome, stats, saved, started)?;
@@ -63,12 +63,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Has the journal say where the first `count` bodies are about to be put.
-    fn announce(&mut self, count: usize) -> anyhow::Result<()> {
+    /// Has the journal say where bodies are about to be put. All at once: it takes a second announcement for a sign that
+    /// nothing is left of the first.
+    fn announce(&mut self) -> anyhow::Result<()> {
         if !self.journal.is_written() {
             return Ok(());
         }
-        for Landing { job, body, .. } in self.landing.iter_mut().take(count) {
+        for Landing { job, body, .. } in &mut self.landing {
             if let Some(placement) = self.sink.placement(body) {
                 self.journal.place(job, &placement);
             }
