@@ -134,12 +134,16 @@ impl Claims {
         self.claim(name, owner(url))
     }
 
-    /// Claims `path` as one of the numbered names of a file that exists.
-    pub fn numbered(&mut self, path: &str) -> Claimed {
-        match self.claim(self.name(path), NUMBERED) {
-            Claimed::Before => Claimed::Taken,
-            claimed => claimed,
-        }
+    /// Whether `path` is anybody's.
+    pub fn has(&self, path: &str) -> bool {
+        let name = self.name(path);
+        let earlier = || self.earlier.as_ref().and_then(|earlier| earlier.owner(name));
+        self.owners.contains_key(&name) || earlier().is_some_and(|owner| owner != NUMBERED)
+    }
+
+    /// Claims `path`, which is nobody's, as one of the numbered names of a file that exists.
+    pub fn numbered(&mut self, path: &str) {
+        self.claim(self.name(path), NUMBERED);
     }
 
     /// Claims `path` as a directory, which it may be for any number of files. It stays one in later runs, since it is there
@@ -246,8 +250,10 @@ mod tests {
         assert_eq!(claims.directory("d"), Claimed::Now);
         assert_eq!(claims.directory("d"), Claimed::Before);
         assert_eq!(claims.path("d", &one), Claimed::Taken);
-        assert_eq!(claims.numbered("a.1"), Claimed::Now);
-        assert_eq!(claims.numbered("a.1"), Claimed::Taken);
+        assert!(!claims.has("a.1"));
+        claims.numbered("a.1");
+        assert!(claims.has("a.1") && claims.has("a") && claims.has("d"));
+        assert_eq!(claims.path("a.1", &one), Claimed::Taken);
     }
 
     #[test]
@@ -298,7 +304,8 @@ mod tests {
             let earlier = HashMap::from([(before, owner(&one)), (dir, DIRECTORY)]);
             claims.respect(Box::new(Before(earlier, std::rc::Rc::clone(&confirmed))));
             assert_eq!((claims.path("before", &two), claims.path("before", &one)), (Claimed::Taken, Claimed::Now));
-            assert_eq!((claims.numbered("before"), claims.directory("before")), (Claimed::Taken, Claimed::Taken));
+            assert_eq!(claims.directory("before"), Claimed::Taken);
+            assert!(claims.has("dir") && !claims.has("other"));
             assert_eq!(claims.path("dir", &one), Claimed::Taken);
             assert!(confirmed.borrow().is_empty(), "it is known already");
             assert_eq!(claims.directory("dir"), Claimed::Now);

@@ -152,16 +152,28 @@ impl Register {
         }
     }
 
-    /// `stem.1.ext`, `stem.2.ext` …: the first that is neither claimed nor on disk.
+    /// `stem.1.ext`, `stem.2.ext` …: one that is neither claimed nor on disk, the first where no number was left out.
+    /// A look at a few is enough, however many there are.
     pub fn next_number(&self, name: &Name) -> Result<Name, Fault> {
-        for number in 1..u64::MAX {
-            let numbered = Name::new(names::suffixed(name.path(), &format!(".{number}")));
-            let claimed = self.claims.borrow_mut().numbered(numbered.path());
-            if claimed == Claimed::Now && self.present(&numbered)? == Present::Nothing {
-                return Ok(numbered);
-            }
+        let numbered = |number: u64| Name::new(names::suffixed(name.path(), &format!(".{number}")));
+        let is_free = |number| {
+            let name = numbered(number);
+            Ok(!self.claims.borrow().has(name.path()) && self.present(&name)? == Present::Nothing)
+        };
+        let (mut taken, mut free) = (0, 1);
+        while !is_free(free)? {
+            let Some(further) = free.checked_mul(2) else {
+                return Err(Fault::local(format!("{} has every number", name.path())));
+            };
+            (taken, free) = (free, further);
         }
-        Err(Fault::local(format!("{} has every number", name.path())))
+        while free - taken > 1 {
+            let between = taken.midpoint(free);
+            *if is_free(between)? { &mut free } else { &mut taken } = between;
+        }
+        let name = numbered(free);
+        self.claims.borrow_mut().numbered(name.path());
+        Ok(name)
     }
 
     /// What has this name on disk.

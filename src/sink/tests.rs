@@ -123,6 +123,11 @@ fn what_is_there_already_is_skipped_replaced_numbered_or_a_failure() -> Test {
     assert_eq!(claim(IfExists::Rename)?, (Claim::Fetch, Some("a.2.txt".into())));
     assert_eq!(claim(IfExists::Overwrite)?, (Claim::Fetch, Some("a.txt".into())));
 
+    (3..=100).try_for_each(|number| fs::write(dir.path().join(format!("a.{number}.txt")), "old"))?;
+    assert_eq!(claim(IfExists::Rename)?.1, Some("a.2.txt".into()));
+    fs::write(dir.path().join("a.2.txt"), "old")?;
+    assert_eq!(claim(IfExists::Rename)?.1, Some("a.101.txt".into()));
+
     let mut sink = sink(dir.path(), IfExists::Overwrite)?;
     let (_, body) = received(&mut sink, "http://h/a.txt", SMALL, b"new")?;
     assert_eq!(fs::read(dir.path().join("a.txt"))?, b"old", "until the new one is whole");
