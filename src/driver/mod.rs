@@ -1,8 +1,8 @@
 //! The loop: admit, wait, settle, draw. The only file that sees every room, and it sees their public faces alone.
 //!
 //! A job has one owner at any time: the source, the schedule, the engine, or the driver's hand on its way from one to
-//! the next. At its end the sink publishes, then the journal records, then the report tells: a crash between two of
-//! these repeats work and never claims work that is not on disk.
+//! the next. At its end the journal says where its body goes, the sink publishes, then the journal records, then the
+//! report tells: a crash between two of these leaves something to find out, and never claims work that is not on disk.
 
 mod names;
 mod settle;

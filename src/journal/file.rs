@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -19,6 +19,10 @@ use super::table::{Filling, Table};
 
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
+
+/// Where a file is looked into to find out how long its table will be, and at how many bytes each time.
+const SAMPLES: u64 = 8;
+const SAMPLE: usize = 1 << 14;
 
 /// A shorter file is never written anew.
 const WORTHWHILE: u64 = 4096;
@@ -226,8 +230,7 @@ fn write(mut file: &File, settled: &Table, puts: &Puts) -> io::Result<u64> {
 /// Reads the whole of `file`, which is at `path`, into `settled`.
 fn replay(file: &mut File, path: &Path, settled: &mut Table) -> Result<Replayed, Trouble> {
     let length = file.metadata().map_err(|error| cannot(error, path))?.len();
-    // As if every line were the shortest; what is out of date takes no room for long.
-    let count = usize::try_from(length / SHORTEST as u64).unwrap_or_default();
+    let count = jobs(file, length).map_err(|error| cannot(error, path))?;
     let read = read(file, &mut settled.fill(count)).map_err(|error| match error {
         Unreadable::Io(error) => cannot(error, path),
         Unreadable::Garbage => Trouble::NotOne(anyhow!("{} is no journal; it is left as it is", path.display())),
@@ -238,6 +241,20 @@ fn replay(file: &mut File, path: &Path, settled: &mut Table) -> Result<Replayed,
     })?;
     settled.shrink();
     Ok(read)
+}
+
+/// About how many jobs the lines are about, by a look at a few of them: those about bodies are beside others.
+fn jobs(file: &File, length: u64) -> io::Result<usize> {
+    let mut sample = vec![0; SAMPLE];
+    let (mut bytes, mut lines) = (0, 0);
+    for at in 0..SAMPLES {
+        let read = file.read_at(&mut sample, length / SAMPLES * at)?;
+        bytes += read as u64;
+        lines += sample[..read].split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"put ")).count() as u64;
+    }
+    // What is no journal is not to be taken for a long one.
+    let count = (lines * (length / bytes.max(1) + 1)).min(length / SHORTEST as u64);
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 /// Why what was read is no journal.
