@@ -1,9 +1,11 @@
 //! Checksums: what was promised is what is published, or nothing is.
 
+use std::io::Write;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Fetch, Place, Reply, Seen, Server};
+use crate::harness::{Fetch, Gate, Place, Reply, Seen, Server, until};
 
 /// Of `good`.
 const SHA256: &str = "770e607624d689265ca6c44884d0807d9b054d23c473c106c72be9de08b7376c";
@@ -61,6 +63,45 @@ fn what_an_earlier_attempt_has_left_of_a_continued_file_is_hashed_too() {
         assert!(run.record()["resume_from"].as_u64().is_some_and(|from| from > 0 && from <= left as u64), "{run}");
         assert_eq!(run.record()["sha256"], digits, "{run}");
     }
+}
+
+#[test]
+fn while_the_long_beginning_of_a_continued_file_is_hashed_others_go_on() {
+    const LENGTH: usize = 192 << 20;
+    let place = Place::new();
+    let (asked, sent) = (Gate::new(), Gate::new());
+    let (reached, last) = (asked.clone(), sent.clone());
+    let server = Server::http(move |seen: &Seen| match (seen.path.as_str(), seen.header("range")) {
+        ("/a", None) => Reply::ok("x").header("etag", "\"v1\"").then_wait(&last).body(vec![b'x'; LENGTH - 1]),
+        ("/a", Some(_)) => {
+            reached.open();
+            let range = format!("bytes {}-{}/{LENGTH}", LENGTH - 1, LENGTH - 1);
+            Reply::status(206).header("content-range", range).header("etag", "\"v1\"").body("x")
+        }
+        _ => Reply::ok("good").held_by(&asked),
+    });
+    let running = place.fetch().args(["-d", "out"]).arg(server.url("/a")).start();
+    until("its beginning on disk", || place.exists("out/a.part.meta") && place.tree("out")["a.part"] == b"x");
+    running.kill();
+    sent.open();
+    let mut part = std::fs::File::create(place.path("out/a.part")).expect("open what it left");
+    let content = vec![b'x'; 1 << 20];
+    let mut hash = Sha256::new();
+    for _ in 0..LENGTH >> 20 {
+        part.write_all(&content).expect("write");
+        hash.update(&content);
+    }
+    part.set_len(LENGTH as u64 - 1).expect("all but the last byte");
+    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let others = (0..20).map(|number| format!("/small-{number}"));
+    let urls: Vec<String> = ["/a".to_owned()].into_iter().chain(others).map(|path| server.url(&path)).collect();
+    let run = verified(&place, format!("{digits}  a\n")).args(["-j", "2"]).urls(&urls).run();
+    run.assert_exit(0);
+    let order: Vec<Value> = run.json().into_iter().map(|record| record["urlnum"].clone()).collect();
+    // Each of them is asked for when the one before has come.
+    let before = order.iter().position(|number| *number == 0).expect("its record");
+    assert!(before > 3, "only {before} came while it was hashed\n{run}");
+    assert_eq!(run.records()[0]["resume_from"], LENGTH - 1, "{run}");
 }
 
 #[test]

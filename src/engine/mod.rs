@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -68,6 +69,9 @@ const PRUNE_EVERY: u64 = 1024;
 /// With so many transfers running, the connection of the first one to yet another host is not kept: there are more
 /// hosts than connections, and each idle one costs a walk over all of them.
 const CROWDED: usize = 512;
+
+/// Bytes of continued bodies that are read back to be hashed in one turn: some milliseconds of it.
+const READ_BACK: u64 = 4 << 20;
 
 /// How transfers are run.
 #[derive(Debug, Clone)]
@@ -122,6 +126,12 @@ impl Done {
         let (body, stats, retry_after, answered_by) = (None, None, None, None);
         Done { job, body, result: Err(failure), stats, retry_after, connected: false, answered_by, started: now }
     }
+
+    /// [`Body::catch_up`], where the body is of use.
+    fn catch_up(&mut self, bytes: &mut u64) -> Poll<()> {
+        let body = self.body.as_mut().filter(|_| self.result.is_ok());
+        body.map_or(Poll::Ready(()), |body| body.catch_up(bytes))
+    }
 }
 
 /// A running transfer, for progress.
@@ -175,7 +185,10 @@ pub struct Engine {
     throttle: Throttle,
     /// Where cookies are kept.
     jar: Option<Jar>,
+    /// Attempts that are over; some of their bodies may have to catch up.
     finished: VecDeque<Done>,
+    /// Of [`READ_BACK`], what is left for this turn.
+    read_back: u64,
     /// Connections on which a transfer ended in this turn while others run on them.
     shared: BTreeSet<RawFd>,
     notes: Vec<String>,
@@ -214,6 +227,7 @@ impl Engine {
             connected: Vec::new(),
             throttle,
             finished: VecDeque::new(),
+            read_back: READ_BACK,
             shared: BTreeSet::new(),
             notes: Vec::new(),
             unwatched: Vec::new(),
@@ -300,9 +314,12 @@ impl Engine {
         })
     }
 
-    /// A job whose attempt is over.
+    /// A job whose attempt is over. A body that has far to catch up goes a piece further in each turn, while the others go
+    /// their way.
     pub fn finished(&mut self) -> Option<Done> {
-        self.finished.pop_front()
+        let read_back = &mut self.read_back;
+        let ready = self.finished.iter_mut().position(|done| done.catch_up(read_back).is_ready());
+        ready.and_then(|at| self.finished.remove(at))
     }
 
     /// What happened that no single job tells, for people.
@@ -317,6 +334,9 @@ impl Engine {
 
     /// Ends every transfer now; each comes back with a failure of class `cancelled`.
     pub fn cancel(&mut self) {
+        for done in self.finished.iter_mut().filter_map(|done| done.catch_up(&mut 0).is_pending().then_some(done)) {
+            done.result = Err(cancelled());
+        }
         for entry in std::mem::take(&mut self.running).into_values() {
             self.end(entry, Err(cancelled()));
         }
@@ -330,6 +350,7 @@ impl Engine {
     /// Lets transfers move until something happened or `deadline` came. `now` is the clock of the turn that ends.
     pub fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> anyhow::Result<Turn> {
         self.drop_dead();
+        self.read_back = READ_BACK;
         let next =
             [deadline, self.reactor.timer.deadline(), self.sweep, self.throttle.due(now)].into_iter().flatten().min();
         let timeout = match self.finished.is_empty() {

@@ -3,6 +3,7 @@
 //! Must not panic and must not read a clock.
 
 use std::borrow::Cow;
+use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Claim;
@@ -69,8 +70,8 @@ pub struct Body {
     /// Most bytes that may be written.
     limit: Option<u64>,
     digests: Digests,
-    /// Bytes of the file that were hashed.
-    hashed: u64,
+    /// Why what was there before could not be hashed.
+    unread: Option<Failure>,
     /// Its SHA-256, once it is verified and if it was computed.
     sha256: Option<Checksum>,
     /// How many there must be.
@@ -125,7 +126,7 @@ impl Body {
             length: None,
             limit,
             digests,
-            hashed: 0,
+            unread: None,
             sha256: None,
             promised: None,
             stage: Stage::New,
@@ -244,12 +245,23 @@ impl Body {
         self
     }
 
+    /// Nothing more comes: hashes what is left of what was there before, at most `bytes` of it, which are taken off. Ready
+    /// when none are left, or cannot be read, which [`Body::verify`] tells.
+    pub fn catch_up(&mut self, bytes: &mut u64) -> Poll<()> {
+        let before = self.digests.hashed();
+        let read = self.read_back(*bytes);
+        *bytes = bytes.saturating_sub(self.digests.hashed() - before);
+        self.unread = read.err();
+        if self.unread.is_none() && self.is_behind() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
     /// Nothing more comes: waits until all of it is written, and compares it with what was promised. To be called once,
-    /// before the body is published.
+    /// when [`Body::catch_up`] is ready, and before the body is published.
     ///
     /// # Errors
     /// Its size or its hash is another one (`checksum`), or what was there before cannot be read (`local`).
     pub fn verify(&mut self) -> Result<(), Failure> {
+        self.unread.take().map_or(Ok(()), Err)?;
         self.settle()?;
         if self.is_begun() {
             self.compare(self.size())?;
@@ -260,34 +272,36 @@ impl Body {
     }
 
     /// Hashes `data`, which was just written behind everything else. Of a continued file, what was there before comes
-    /// first: a piece of it with every write. Only what is left of it when the last byte has come is read at once.
+    /// first: a piece of it with every write, and what is left of it when the last byte has come in [`Body::catch_up`].
     fn hash(&mut self, data: &[u8]) -> Result<(), Failure> {
-        if self.hashed + data.len() as u64 == self.size() {
+        if self.digests.hashed() + data.len() as u64 == self.size() {
             self.digests.update(data);
-            self.hashed = self.size();
             return Ok(());
         }
         self.read_back(READ_BACK)
     }
 
+    /// Whether something is in the file that is to be hashed and was not.
+    fn is_behind(&self) -> bool {
+        self.digests.are_wanted() && self.digests.hashed() < self.size()
+    }
+
     /// Hashes at most `bytes` of what is in the file and was not hashed yet.
     fn read_back(&mut self, bytes: u64) -> Result<(), Failure> {
-        let end = self.size().min(self.hashed.saturating_add(bytes));
-        if !self.digests.are_wanted() || self.hashed == end {
+        if !self.is_behind() {
             return Ok(());
         }
+        let end = self.size().min(self.digests.hashed().saturating_add(bytes));
         let Place::File(file) = &mut self.place else { return Ok(()) };
         let mut buffer = [0; 64 * 1024];
-        while self.hashed < end {
-            let most = usize::try_from(end - self.hashed).unwrap_or(usize::MAX).min(buffer.len());
-            let read = file.read_at(self.hashed, &mut buffer[..most]);
+        while self.digests.hashed() < end {
+            let at = self.digests.hashed();
+            let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+            let read = file.read_at(at, &mut buffer[..most]);
             self.disk_full |= read.as_ref().is_err_and(Fault::is_full);
             match read.map_err(Fault::into_failure)? {
                 0 => return Err(Failure::local("the partial file became shorter while it was read")),
-                read => {
-                    self.digests.update(&buffer[..read]);
-                    self.hashed += read as u64;
-                }
+                read => self.digests.update(&buffer[..read]),
             }
         }
         Ok(())
@@ -389,5 +403,44 @@ impl Body {
                 _ => Ok(()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{checksum, continued};
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_is_hashed_a_piece_at_a_time() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let content = vec![b'x'; 5_000_000];
+        let mut body = continued(dir.path(), &content[..4_999_999], 5_000_000, checksum(&content))?;
+        body.write(b"x").map_err(|failure| anyhow::anyhow!(failure.message))?;
+        // With the byte that came a piece was read.
+        let mut pieces = Vec::new();
+        loop {
+            let mut bytes = 1_500_000;
+            let is_ready = body.catch_up(&mut bytes).is_ready();
+            pieces.push(1_500_000 - bytes);
+            if is_ready {
+                break;
+            }
+        }
+        assert_eq!(pieces, [1_500_000, 1_500_000, 5_000_000 - 3_000_000 - READ_BACK]);
+        assert_eq!(body.catch_up(&mut 0), Poll::Ready(()));
+        assert_eq!(body.verify(), Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_beginning_that_cannot_be_read_back_is_a_failure() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut body = continued(dir.path(), &[b'x'; 5_000_000], 6_000_000, checksum(b""))?;
+        std::fs::File::options().write(true).open(dir.path().join("a.part"))?.set_len(2_000_000)?;
+        let mut all = u64::MAX;
+        assert_eq!(body.catch_up(&mut all), Poll::Ready(()));
+        assert_eq!(body.verify().map_err(|failure| failure.class), Err(ErrorClass::Local));
+        Ok(())
     }
 }

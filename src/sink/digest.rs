@@ -18,6 +18,8 @@ pub struct Digests {
     expected: Option<Checksum>,
     /// One of each kind that is wanted.
     running: Vec<Hash>,
+    /// Bytes so far.
+    hashed: u64,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Digests {
         });
         let sha256 = sha256 || matches!(expected, Some(Checksum::Sha256(_)));
         let sha256 = sha256.then(|| Hash::Sha256(Sha256::new()));
-        Digests { expected, running: sha256.into_iter().chain(other).collect() }
+        Digests { expected, running: sha256.into_iter().chain(other).collect(), hashed: 0 }
     }
 
     /// Whether anything is computed.
@@ -45,8 +47,14 @@ impl Digests {
         !self.running.is_empty()
     }
 
+    /// Bytes that have passed.
+    pub fn hashed(&self) -> u64 {
+        self.hashed
+    }
+
     /// The next bytes.
     pub fn update(&mut self, data: &[u8]) {
+        self.hashed += data.len() as u64;
         for hash in &mut self.running {
             match hash {
                 Hash::Sha256(hash) => hash.update(data),

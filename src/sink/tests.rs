@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
-use super::testing::job;
+use super::testing::{job, options};
 use super::*;
 
 type Test = anyhow::Result<()>;
@@ -13,23 +13,6 @@ const NONE: Version = Version { etag: None, last_modified: None, date: None };
 const UNKNOWN: Head =
     Head { from: 0, length: None, last_modified: None, content_encoding: false, version: NONE, name: None };
 const SMALL: Head = Head { length: Some(4), ..UNKNOWN };
-
-fn options(dir: &Path, if_exists: IfExists) -> Options {
-    let target = Target::Files { dir: dir.to_owned(), template: Template::parse("{name}").expect("a template") };
-    Options {
-        target,
-        if_exists,
-        remote_time: true,
-        max_filesize: None,
-        checksums: Checksums::default(),
-        sha256: false,
-        names_kept: None,
-        name_from: NameFrom::Url,
-        continued: Some(String::new()),
-        sync: false,
-        run: Run::Real,
-    }
-}
 
 fn sink(dir: &Path, if_exists: IfExists) -> anyhow::Result<Sink> {
     Sink::open(options(dir, if_exists))
