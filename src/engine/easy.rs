@@ -218,7 +218,7 @@ fn headers(options: &Options, job: &Job, easy: &mut Easy2<Transfer>) -> Result<(
     }
     let body = easy.get_ref().body();
     let range = body.and_then(|body| body.resume()).map(|resume| format!("{}-", resume.from));
-    let version = body.and_then(|body| body.resume()).and_then(|resume| resume.version.strong());
+    let version = body.and_then(|body| body.resume()).and_then(|resume| resume.version.as_ref()?.strong());
     let newer = body.and_then(|body| body.unless_modified_since());
     if let Some(version) = version {
         headers.append(&format!("If-Range: {version}"))?;

@@ -175,7 +175,7 @@ impl Response {
         if !matches!(self.coding.as_str(), "" | "identity") {
             return Err("the 206 is content-coded");
         }
-        if !resume.version.is(&self.version) {
+        if resume.version.as_ref().is_some_and(|version| !version.is(&self.version)) {
             return Err("the file may have changed");
         }
         Ok(range)

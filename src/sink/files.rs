@@ -141,11 +141,11 @@ impl Files {
             IfExists::Update if renaming.is_none() && job.is_usual() => self.modified(&name),
             _ => None,
         };
-        let origin = self
-            .request
-            .as_ref()
-            .filter(|_| job.is_usual())
-            .map(|request| Origin { url: job.request_url.clone(), request: request.clone() });
+        let origin = self.request.as_ref().filter(|_| job.is_usual()).cloned().map(|request| Origin {
+            url: job.request_url.clone(),
+            request,
+            checksum: job.checksum,
+        });
         let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
         let mut body = Body::new(Place::File(Box::new(file)), limit, digests);
         (body.unless, body.renaming) = (unless, renaming);

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::sys;
 use super::version::Version;
+use crate::job::Checksum;
 
 /// Grows with the meaning of the fields.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A longer one is not ours.
 const LONGEST: usize = 128 * 1024;
@@ -25,6 +26,8 @@ pub struct Origin {
     pub url: String,
     /// Stands for the request options that change what is sent back.
     pub request: Rc<str>,
+    /// What the whole must hash to: the same is then had from any URL.
+    pub checksum: Option<Checksum>,
 }
 
 /// Where a partial file can be continued.
@@ -34,8 +37,9 @@ pub struct Resume {
     pub from: u64,
     /// Bytes of the finished file, where known.
     pub length: Option<u64>,
-    /// The version they are of; it has a strong validator.
-    pub version: Version,
+    /// The version they are of; it has a strong validator. `None`: they may be of another server, and the checksum of the
+    /// whole says in the end whether they fit.
+    pub version: Option<Version>,
 }
 
 /// The description.
@@ -44,17 +48,19 @@ pub struct SideCar {
     format: u32,
     url: String,
     request: String,
+    checksum: Option<String>,
     length: Option<u64>,
     #[serde(flatten)]
     version: Version,
 }
 
 impl SideCar {
-    /// Of a body of `length` bytes, where known; `None` when the version cannot be told from another.
+    /// Of a body of `length` bytes, where known; `None` when nothing would tell it from another.
     pub fn new(origin: &Origin, length: Option<u64>, version: &Version) -> Option<SideCar> {
-        version.strong()?;
+        let checksum = origin.checksum.map(|checksum| checksum.to_string());
+        let is_known = checksum.is_some() || version.strong().is_some();
         let (url, request) = (origin.url.clone(), origin.request.to_string());
-        Some(SideCar { format: FORMAT, url, request, length, version: version.clone() })
+        is_known.then(|| SideCar { format: FORMAT, url, request, checksum, length, version: version.clone() })
     }
 
     /// The name of the description of the partial file `part`.
@@ -93,9 +99,14 @@ impl SideCar {
     /// Where a partial file of `size` bytes goes on, if it was made from `origin`. Of a file that may be whole the
     /// last byte is fetched again: whether it is, only its server can tell.
     pub fn resume(self, origin: &Origin, size: u64) -> Option<Resume> {
-        let SideCar { format, url, request, length, version } = self;
-        let same = format == FORMAT && url == origin.url && *request == *origin.request;
-        if !same || version.strong().is_none() || length.is_some_and(|length| size > length) {
+        let SideCar { format, url, request, checksum, length, version } = self;
+        let version = Some(version).filter(|version| url == origin.url && version.strong().is_some());
+        let same = match &checksum {
+            // Its bytes may be of several servers by now.
+            Some(promised) => origin.checksum.is_some_and(|checksum| checksum.to_string() == *promised),
+            None => version.is_some(),
+        };
+        if format != FORMAT || *request != *origin.request || !same || length.is_some_and(|length| size > length) {
             return None;
         }
         let from = length.map_or(size, |length| size.min(length.saturating_sub(1)));
@@ -111,7 +122,7 @@ mod tests {
     use crate::sink::tree::{Missing, Tree};
 
     fn origin() -> Origin {
-        Origin { url: "http://h/a".to_owned(), request: "r".into() }
+        Origin { url: "http://h/a".to_owned(), request: "r".into(), checksum: None }
     }
 
     fn version() -> Version {
@@ -132,17 +143,17 @@ mod tests {
         described(Some(9)).write(&fd, "a.part")?;
         assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
         let read = SideCar::read(&fd, "a.part").and_then(|meta| meta.resume(&origin(), 5));
-        assert_eq!(read, Some(Resume { from: 5, length: Some(9), version: version() }));
+        assert_eq!(read, Some(Resume { from: 5, length: Some(9), version: Some(version()) }));
         let text = std::fs::read(&path)?;
         for torn in 0..text.len() {
             std::fs::write(&path, &text[..torn])?;
             assert!(SideCar::read(&fd, "a.part").is_none(), "torn at {torn}");
         }
-        for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":1}", "{\"format\":-1,\"url\":7}"] {
+        for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":2}", "{\"format\":-1,\"url\":7}"] {
             std::fs::write(&path, other)?;
             assert!(SideCar::read(&fd, "a.part").is_none(), "{other}");
         }
-        std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":1", "\"format\":2,\"more\":{}"))?;
+        std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":2", "\"format\":3,\"more\":{}"))?;
         assert!(SideCar::read(&fd, "a.part").is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
         std::fs::remove_file(&path)?;
         std::fs::create_dir(&path)?;
@@ -172,5 +183,25 @@ mod tests {
         let weak = Version { etag: Some("W/\"x\"".to_owned()), ..Version::default() };
         assert!(SideCar::new(&origin(), None, &weak).is_none());
         assert_eq!(SideCar { version: weak, ..described(None) }.resume(&origin(), 5), None, "however it came there");
+    }
+
+    #[test]
+    fn with_a_checksum_it_is_continued_from_anywhere_and_without_it_not_at_all() {
+        let checksum = |digits: &str| Checksum::from_hex(digits.repeat(32).as_bytes());
+        let promised = || Origin { checksum: checksum("0"), ..origin() };
+        let elsewhere = || Origin { url: "http://h/b".to_owned(), ..promised() };
+        let of = |origin: &Origin, version: &Version| SideCar::new(origin, None, version).expect("it is known");
+        let unversioned = Some(Resume { from: 5, length: None, version: None });
+        let versioned = Some(Resume { from: 5, length: None, version: Some(version()) });
+        let none = Version::default();
+        assert_eq!(of(&promised(), &version()).resume(&promised(), 5), versioned);
+        assert_eq!(of(&promised(), &version()).resume(&elsewhere(), 5), unversioned);
+        assert_eq!(of(&promised(), &none).resume(&promised(), 5), unversioned);
+        assert_eq!(of(&promised(), &none).resume(&elsewhere(), 5), unversioned);
+        let another = Origin { checksum: checksum("1"), ..promised() };
+        assert_eq!(of(&promised(), &version()).resume(&another, 5), None);
+        assert_eq!(of(&promised(), &version()).resume(&origin(), 5), None, "it may be of several places");
+        assert_eq!(of(&origin(), &version()).resume(&promised(), 5), versioned);
+        assert_eq!(of(&origin(), &version()).resume(&elsewhere(), 5), None);
     }
 }

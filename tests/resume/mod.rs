@@ -3,6 +3,7 @@
 
 mod answers;
 mod faults;
+mod mirrors;
 mod partials;
 
 use crate::harness::{Finished, Place, Reply, Seen, Server};

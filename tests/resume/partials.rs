@@ -94,12 +94,12 @@ fn a_partial_file_without_a_description_that_fits_is_fetched_anew() {
     for (what, meta) in [
         ("none", None),
         ("empty", Some(String::new())),
-        ("torn", Some("{\"format\":1,\"url\":\"http://".to_owned())),
+        ("torn", Some("{\"format\":2,\"url\":\"http://".to_owned())),
         ("garbage", Some("\u{0}\u{1}\u{2}".repeat(100_000))),
-        ("of another url", Some(format!("{{\"format\":1,\"url\":\"http://127.0.0.1/b\",{good}}}"))),
-        ("newer", Some(format!("{{\"format\":2,\"url\":\"URL\",{good}}}"))),
-        ("of another length", Some(format!("{{\"format\":1,\"url\":\"URL\",{good}}}").replace("200000", "7"))),
-        ("with a line break", Some(format!("{{\"format\":1,\"url\":\"URL\",{good}}}").replace("v1", "v1\\r\\nX: y"))),
+        ("of another url", Some(format!("{{\"format\":2,\"url\":\"http://127.0.0.1/b\",{good}}}"))),
+        ("newer", Some(format!("{{\"format\":3,\"url\":\"URL\",{good}}}"))),
+        ("of another length", Some(format!("{{\"format\":2,\"url\":\"URL\",{good}}}").replace("200000", "7"))),
+        ("with a line break", Some(format!("{{\"format\":2,\"url\":\"URL\",{good}}}").replace("v1", "v1\\r\\nX: y"))),
     ] {
         let (place, server) = left_half(broken().header("etag", TAG), |seen| match asked(seen) {
             Some(from) => rest(from),
