@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use crate::harness::{Finished, Place, Reply, Seen, Server};
@@ -61,6 +63,94 @@ fn a_server_that_knows_no_conditions_is_believed_about_its_times() {
         assert_eq!((run.results(), place.read_text("out/a")), (vec![result.to_owned()], content.to_owned()), "{run}");
     }
     let server = Server::http(|_| Reply::ok("without a time"));
+    assert_eq!(update(&place, &server).results(), ["ok"]);
+}
+
+/// A server that knows its versions by their tags alone, and when to say so.
+fn tagged(etag: &'static str, body: &'static str) -> Server {
+    Server::http(move |seen: &Seen| match seen.header("if-none-match") == Some(etag) {
+        true => Reply::status(304),
+        false => Reply::ok(body).header("etag", etag),
+    })
+}
+
+/// Whether files can have attributes here.
+fn keeps_attributes(place: &Place) -> bool {
+    let file = std::fs::File::open(place.write("probe", "")).expect("open it");
+    let kept = rustix::fs::fsetxattr(&file, "user.probe", b"x", rustix::fs::XattrFlags::empty()).is_ok();
+    if !kept {
+        eprintln!("skipped: files have no extended attributes here");
+    }
+    kept
+}
+
+#[test]
+fn a_file_is_known_by_the_tag_that_it_came_with() {
+    let place = Place::new();
+    if !keeps_attributes(&place) {
+        return;
+    }
+    // The same address for both versions.
+    let version = Arc::new(AtomicUsize::new(0));
+    let now = version.clone();
+    let server = Server::http(move |seen: &Seen| {
+        let (etag, body) = [("\"1\"", "one"), ("W/\"2\"", "two")][now.load(Ordering::Relaxed)];
+        match seen.header("if-none-match") == Some(etag) {
+            true => Reply::status(304),
+            // Older than any file, which counts only where there are no tags.
+            false => Reply::ok(body).header("etag", etag).header("last-modified", OLD),
+        }
+    });
+    for (number, sent, result, content) in [
+        (0, None, "ok", "one"),
+        (0, Some("\"1\""), "skipped", "one"),
+        (1, Some("\"1\""), "ok", "two"),
+        (1, Some("W/\"2\""), "skipped", "two"),
+    ] {
+        version.store(number, Ordering::Relaxed);
+        let run = update(&place, &server);
+        run.assert_exit(0).check_invariants(1);
+        let seen = server.seen().pop().expect("a request");
+        assert_eq!(seen.header("if-none-match"), sent, "{run}");
+        assert_eq!((run.record()["result"].as_str(), &*place.read_text("out/a")), (Some(result), content), "{run}");
+        assert_eq!(place.names("out"), ["a"], "{run}");
+    }
+    // It is not as it came any more, and newer than what the server has.
+    place.write("out/a", "edited");
+    assert_eq!(update(&place, &server).results(), ["skipped"]);
+    assert_eq!(server.seen().pop().expect("a request").header("if-none-match"), None);
+}
+
+#[test]
+fn a_tag_is_not_told_to_others() {
+    let place = Place::new();
+    if !keeps_attributes(&place) {
+        return;
+    }
+    let (one, other) = (tagged("\"1\"", "one"), tagged("\"1\"", "other"));
+    update(&place, &one).assert_exit(0);
+    let usual = ["--json", "-d", "out", "--if-exists", "update"];
+    place.fetch().args(usual).args(["-H", "Accept: text/plain"]).arg(one.url("/a")).run().assert_exit(0);
+    place.fetch().args(usual).arg(one.url("/b\ta")).run().assert_exit(0);
+    place.fetch().args(usual).args(["-H", "If-None-Match: \"mine\""]).arg(one.url("/a")).run().assert_exit(0);
+    update(&place, &other).assert_exit(0);
+    let sent: Vec<_> =
+        one.seen().iter().chain(&other.seen()).map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
+    assert_eq!(sent, [None, None, None, Some("\"mine\"".to_owned()), None]);
+}
+
+#[test]
+fn a_server_that_knows_no_conditions_is_believed_about_its_tags() {
+    let place = Place::new();
+    if !keeps_attributes(&place) {
+        return;
+    }
+    let etag = Arc::new(Mutex::new("\"1\""));
+    let now = etag.clone();
+    let server = Server::http(move |_| Reply::ok("body").header("etag", *now.lock().expect("no panic while held")));
+    assert_eq!(update(&place, &server).results(), ["ok"]);
+    assert_eq!(update(&place, &server).results(), ["skipped"]);
+    *etag.lock().expect("no panic while held") = "\"2\"";
     assert_eq!(update(&place, &server).results(), ["ok"]);
 }
 

@@ -219,14 +219,17 @@ fn headers(options: &Options, job: &Job, easy: &mut Easy2<Transfer>) -> Result<(
     let body = easy.get_ref().body();
     let range = body.and_then(|body| body.resume()).map(|resume| format!("{}-", resume.from));
     let version = body.and_then(|body| body.resume()).and_then(|resume| resume.version.as_ref()?.strong());
-    let newer = body.and_then(|body| body.unless_modified_since());
+    let there = body.and_then(|body| body.unless());
     if let Some(version) = version {
         headers.append(&format!("If-Range: {version}"))?;
     }
-    if let Some(time) = newer {
-        headers.append(&format!("If-Modified-Since: {}", httpdate::fmt_http_date(time)))?;
+    if let Some(there) = there {
+        headers.append(&format!("If-Modified-Since: {}", httpdate::fmt_http_date(there.modified)))?;
+        if let Some(etag) = &there.etag {
+            headers.append(&format!("If-None-Match: {etag}"))?;
+        }
     }
-    let any = !options.headers.is_empty() || !own.is_empty() || version.is_some() || newer.is_some();
+    let any = !options.headers.is_empty() || !own.is_empty() || version.is_some() || there.is_some();
     if let Some(range) = range {
         // Not CURLOPT_RESUME_FROM, with which libcurl judges the answer by itself, and wrongly: 416 and a body that is
         // as long as the file here are successes to it. This only sends the header, to where redirects lead too.

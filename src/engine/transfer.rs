@@ -213,7 +213,7 @@ impl Transfer {
             return Ok(());
         }
         let body = self.body.as_mut().ok_or_else(over)?;
-        let asked = Asked { resume: body.resume(), newer: body.unless_modified_since().is_some() };
+        let asked = Asked { resume: body.resume(), newer: body.unless().is_some() };
         let accepted = self.response.accept(asked)?;
         let decoder = match self.expect {
             Expect::Decoded => Decoder::new(&self.response.coding)?,

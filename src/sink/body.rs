@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 use std::task::Poll;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Claim;
 use super::digest::Digests;
 use super::fault::Fault;
 use super::file::OutputFile;
+use super::hash::Digest;
+use super::known::Known;
 use super::name::Name;
 use super::register::Renaming;
 use super::sidecar::Resume;
@@ -52,7 +53,9 @@ pub struct Body {
     /// Where its bytes go.
     pub(super) place: Place,
     /// What the finished file is asked to differ from.
-    pub(super) unless: Option<SystemTime>,
+    pub(super) unless: Option<Known>,
+    /// What is asked for, where the finished file is to be known by its tag.
+    pub(super) tagged: Option<Digest>,
     /// How a name is taken that only the response brings.
     pub(super) renaming: Option<Renaming>,
     /// Whether the disk had no room for it.
@@ -76,6 +79,8 @@ pub struct Body {
     sha256: Option<Checksum>,
     /// How many there must be.
     promised: Option<u64>,
+    /// The entity tag of what comes.
+    etag: Option<String>,
     stage: Stage,
 }
 
@@ -117,6 +122,7 @@ impl Body {
         Body {
             place,
             unless: None,
+            tagged: None,
             renaming: None,
             disk_full: false,
             refusal,
@@ -129,6 +135,7 @@ impl Body {
             unread: None,
             sha256: None,
             promised: None,
+            etag: None,
             stage: Stage::New,
         }
     }
@@ -143,9 +150,9 @@ impl Body {
         self.resume.as_ref()
     }
 
-    /// The time of the file that is there: only what was modified since is wanted.
-    pub fn unless_modified_since(&self) -> Option<SystemTime> {
-        self.unless
+    /// The file that is there: only another one is wanted.
+    pub fn unless(&self) -> Option<&Known> {
+        self.unless.as_ref()
     }
 
     /// Opens the file, once, before the first byte of an accepted response. A second call does nothing.
@@ -156,7 +163,7 @@ impl Body {
         if self.stage != Stage::New {
             return Ok(());
         }
-        if self.is_as_old(head.last_modified) {
+        if self.unless.as_ref().is_some_and(|there| there.is(&head)) {
             self.unwanted("the server has nothing newer".into());
             return Ok(());
         }
@@ -182,15 +189,9 @@ impl Body {
         }
         self.from = head.from;
         self.length = length.filter(|_| head.from > 0);
+        self.etag = head.version.etag;
         self.stage = Stage::Open(head.last_modified);
         Ok(())
-    }
-
-    /// Whether what was modified then is no newer than the file that is there; not every server says so by itself.
-    fn is_as_old(&self, modified: Option<i64>) -> bool {
-        let there = self.unless.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.and_then(|seconds| u64::try_from(seconds).ok());
-        there.zip(modified).is_some_and(|(there, modified)| modified <= there.as_secs())
     }
 
     /// The response says that there is nothing newer, or something else makes its body useless. That is no failure.
@@ -364,7 +365,7 @@ impl Body {
         settled.map_err(|fault| self.failed(fault))
     }
 
-    /// Nothing more comes: an empty body gets its file, and a file its time. What failed once fails again.
+    /// Nothing more comes: an empty body gets its file, and a file its time and its tag. What failed once fails again.
     pub(super) fn finish(&mut self, remote_time: bool) -> Result<(), Failure> {
         let finished = self.refusal.clone().map_or_else(|| self.finish_once(remote_time), Err);
         self.refusal = finished.clone().err();
@@ -376,6 +377,9 @@ impl Body {
         self.settle()?;
         if let (Place::File(file), Stage::Open(Some(modified)), true) = (&self.place, &self.stage, remote_time) {
             file.set_modified(*modified);
+        }
+        if let (Place::File(file), Some(request), Some(etag)) = (&self.place, &self.tagged, &self.etag) {
+            file.remember(request, etag);
         }
         if self.is_begun() {
             self.stage = Stage::Whole;

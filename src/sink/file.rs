@@ -11,6 +11,8 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::fault::Fault;
+use super::hash::Digest;
+use super::known;
 use super::name::Name;
 use super::part::Part;
 use super::sidecar::{Origin, Resume, SideCar};
@@ -229,6 +231,13 @@ impl OutputFile {
     /// By what the open file is known again under another name; `None` when it is not open.
     pub fn mark(&self) -> Option<String> {
         self.opened().and_then(|file| sys::stat_open(file).ok()).map(|stat| mark(&stat))
+    }
+
+    /// Keeps the entity tag with which it came in answer to `request`, for [`Known`](super::known::Known).
+    pub fn remember(&self, request: &Digest, etag: &str) {
+        if let Some(file) = self.opened() {
+            known::remember(file, request, etag);
+        }
     }
 
     /// Gives the whole file its final name.

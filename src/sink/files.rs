@@ -4,9 +4,6 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rustix::fs::FileType;
 
 use super::body::{Body, Place};
 use super::checksums::Checksums;
@@ -15,6 +12,7 @@ use super::digest::Digests;
 use super::fault::Fault;
 use super::file::{self, OutputFile, Published, Replace};
 use super::hash::Digest;
+use super::known::Known;
 use super::name::Name;
 use super::names;
 use super::part::Part;
@@ -137,30 +135,27 @@ impl Files {
         let renaming = self
             .is_renamed(job)
             .then(|| Renaming { register: Rc::clone(&self.register), url: Digest::of(&job.identity()) });
-        let unless = match self.register.if_exists() {
-            IfExists::Update if renaming.is_none() && job.is_usual() => self.modified(&name),
-            _ => None,
-        };
-        let origin = self.request.as_ref().filter(|_| job.is_usual()).cloned().map(|request| Origin {
+        let request = self.request.as_ref().filter(|_| job.is_usual());
+        let is_update = self.register.if_exists() == IfExists::Update && renaming.is_none() && job.is_usual();
+        // A tag is its server's, and depends on the options.
+        let tag_of = |request: &Rc<str>| Digest::of(&format!("{}\n{}\n{request}", job.identity(), job.request_url));
+        let tagged = request.filter(|_| is_update).map(tag_of);
+        let unless = is_update.then(|| self.known(&name, tagged.as_ref())).flatten();
+        let origin = request.map(|request| Origin {
             url: job.request_url.clone(),
-            request,
+            request: Rc::clone(request),
             checksum: job.checksum,
         });
         let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
         let mut body = Body::new(Place::File(Box::new(file)), limit, digests);
-        (body.unless, body.renaming) = (unless, renaming);
+        (body.unless, body.tagged, body.renaming) = (unless, tagged, renaming);
         body
     }
 
-    /// The time of the regular file `name`.
-    fn modified(&self, name: &Name) -> Option<SystemTime> {
+    /// The regular file `name`, which may have come in answer to `request`.
+    fn known(&self, name: &Name, request: Option<&Digest>) -> Option<Known> {
         let dir = self.tree().directory(name.directory(), Missing::Report).ok()?;
-        let stat = sys::stat(&*dir, name.file()).ok()?;
-        let seconds = u64::try_from(stat.st_mtime).ok()?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        // HTTP's dates end with the year 9999.
-        let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.min(253_402_300_799)));
-        time.filter(|_| is_file)
+        Known::of(&dir, name.file(), request)
     }
 
     /// The name that a whole file is about to get, and what it is known by there.

@@ -13,6 +13,7 @@ mod fault;
 mod file;
 mod files;
 mod hash;
+mod known;
 mod name;
 mod names;
 mod part;

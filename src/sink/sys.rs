@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT,
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -139,6 +139,19 @@ pub fn flush_directory(dir: impl AsFd) -> Result<()> {
     // It is open only to walk through.
     let open = open(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
     retry_on_intr(|| rustix::fs::fsync(&open))
+}
+
+/// The extended attribute `name`, of at most `longest` bytes.
+pub fn attribute(fd: impl AsFd, name: &str, longest: usize) -> Result<Vec<u8>> {
+    let mut value = vec![0; longest];
+    let length = retry_on_intr(|| rustix::fs::fgetxattr(&fd, name, value.as_mut_slice()))?;
+    value.truncate(length);
+    Ok(value)
+}
+
+/// Sets the extended attribute `name`.
+pub fn set_attribute(fd: impl AsFd, name: &str, value: &[u8]) -> Result<()> {
+    retry_on_intr(|| rustix::fs::fsetxattr(&fd, name, value, XattrFlags::empty()))
 }
 
 /// Sets the modification time, in Unix seconds.
