@@ -17,10 +17,6 @@ fn without_keep_alive() -> Server {
     Server::http(|seen: &Seen| Reply::ok(seen.path.clone()).header("connection", "close"))
 }
 
-fn urls(server: &Server, count: usize) -> Vec<String> {
-    (0..count).map(|number| server.url(&format!("/{number}"))).collect()
-}
-
 /// Records of failures.
 fn failed(run: &Finished) -> Vec<Value> {
     run.records().into_iter().filter(|record| record["result"] == "failed").collect()
@@ -71,7 +67,7 @@ fn after_a_failure_of_libcurl_every_running_transfer_is_tried_again() {
     for number in ACTIONS {
         let server = large();
         let fetch = Fetch::recorded().args(["-j", "8", "--retry-delay", "0.01"]);
-        let run = fetch.env("FETCHMANY_FAULT", format!("action:{number}")).urls(&urls(&server, 40)).run();
+        let run = fetch.env("FETCHMANY_FAULT", format!("action:{number}")).urls(&server.numbered("/", 40)).run();
         run.assert_exit(0);
         check(&run, 40, |name| format!("/{name}").repeat(20_000));
         assert_eq!(run.place().names("out").len(), 40, "{run}");
@@ -93,7 +89,7 @@ fn after_a_failure_of_libcurl_without_retries_the_running_transfers_fail_once_ea
     for number in ACTIONS {
         let server = large();
         let fetch = Fetch::recorded().args(["-j", "8", "--retry", "0"]);
-        let run = fetch.env("FETCHMANY_FAULT", format!("action:{number}")).urls(&urls(&server, 40)).run();
+        let run = fetch.env("FETCHMANY_FAULT", format!("action:{number}")).urls(&server.numbered("/", 40)).run();
         run.assert_exit(1);
         check(&run, 40, |name| format!("/{name}").repeat(20_000));
         assert_eq!(failed(&run).len(), told_after_failure(&run), "{run}");
@@ -110,7 +106,8 @@ fn a_run_that_cannot_go_on_after_a_failure_of_libcurl_tells_of_every_line_it_rea
     }
     let server = large();
     let run_with = |fault: &str| {
-        let fetch = Fetch::recorded().args(["-j", "8"]).env("FETCHMANY_FAULT", "action:20").urls(&urls(&server, 40));
+        let fetch =
+            Fetch::recorded().args(["-j", "8"]).env("FETCHMANY_FAULT", "action:20").urls(&server.numbered("/", 40));
         fetch.inject(fault).map(Fetch::run)
     };
     let Some(whole) = run_with("socketpair:error=EMFILE:when=1000") else { return };
@@ -131,7 +128,7 @@ fn a_libcurl_that_waits_with_select_gets_no_more_transfers_than_it_can_bear() {
     let held = gate.clone();
     let server = Server::http(move |seen: &Seen| Reply::ok(seen.path.clone()).held_by(&held));
     let fetch = Fetch::recorded().args(["-j", "2000"]).env("FETCHMANY_FAULT", "select");
-    let running = fetch.urls(&urls(&server, 700)).start();
+    let running = fetch.urls(&server.numbered("/", 700)).start();
     let line = running.wait_for_line(crate::harness::Stream::Err, "transfers at once instead of 2000");
     let jobs: usize = line.split_whitespace().find_map(|word| word.parse().ok()).expect("how many");
     server.wait("as many as were told", |counts| counts.running == jobs);
@@ -149,7 +146,7 @@ fn a_libcurl_that_waits_with_select_gets_no_more_transfers_than_it_can_bear() {
 #[test]
 fn a_connection_that_stands_carries_those_that_get_no_socket() {
     let server = large();
-    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.05"]).urls(&urls(&server, 12));
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.05"]).urls(&server.numbered("/", 12));
     // libcurl opens two to see whether there is IPv6; the third carries everything.
     let Some(fetch) = fetch.inject("socket:error=EMFILE:when=4+") else { return };
     let run = fetch.run();
@@ -180,7 +177,7 @@ fn a_socket_that_cannot_be_watched_costs_one_transfer_one_attempt() {
 #[test]
 fn transfers_that_get_no_socket_are_tried_again_and_no_others() {
     let server = without_keep_alive();
-    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.01"]).urls(&urls(&server, 12));
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.01"]).urls(&server.numbered("/", 12));
     // The first socket is libcurl's own, to see whether there is IPv6.
     let Some(fetch) = fetch.inject("socket:error=EMFILE:when=3..6") else { return };
     let run = fetch.run();
@@ -193,7 +190,7 @@ fn transfers_that_get_no_socket_are_tried_again_and_no_others() {
 #[test]
 fn transfers_that_never_get_a_socket_fail_one_by_one_and_the_rest_is_fetched() {
     let server = without_keep_alive();
-    let fetch = Fetch::recorded().args(["-j", "3", "--retry-max-time", "1"]).urls(&urls(&server, 12));
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry-max-time", "1"]).urls(&server.numbered("/", 12));
     let Some(fetch) = fetch.inject("socket:error=ENFILE:when=5+") else { return };
     let run = fetch.run();
     run.assert_exit(1);
@@ -205,7 +202,7 @@ fn transfers_that_never_get_a_socket_fail_one_by_one_and_the_rest_is_fetched() {
 fn transfers_that_get_no_descriptor_for_their_file_are_tried_again() {
     let server = large();
     for (when, exit, lost) in [("4..7", 0, 0), ("4+", 1, 12)] {
-        let fetch = Fetch::recorded().args(["-j", "3", "--retry-max-time", "2"]).urls(&urls(&server, 12));
+        let fetch = Fetch::recorded().args(["-j", "3", "--retry-max-time", "2"]).urls(&server.numbered("/", 12));
         // The first three are for a look at the directory.
         let Some(fetch) = fetch.inject_at("out", &format!("openat:error=EMFILE:when={when}")) else { return };
         let run = fetch.run();
@@ -249,7 +246,7 @@ fn interrupted_system_calls_are_made_again() {
 fn what_is_missing_at_the_start_ends_the_run_with_a_word_about_it() {
     let server = large();
     for fault in ["epoll_create1:error=EMFILE", "socketpair:error=EMFILE:when=1", "socketpair:error=EMFILE:when=2+"] {
-        let Some(fetch) = Fetch::recorded().urls(&urls(&server, 2)).inject(fault) else { return };
+        let Some(fetch) = Fetch::recorded().urls(&server.numbered("/", 2)).inject(fault) else { return };
         let run = fetch.run();
         assert_eq!(run.code(), Some(3), "{fault}\n{run}");
         assert!(run.stderr_text().starts_with("fetchmany: "), "{fault}\n{run}");
@@ -284,7 +281,7 @@ fn with_few_descriptors_everything_is_fetched_or_nothing_is_begun() {
             );
             let before = server.seen().len();
             let fetch = Fetch::recorded().args(["--retry-delay", "0.05"]).under_bash(&script);
-            let run = fetch.urls(&urls(&server, 30)).run();
+            let run = fetch.urls(&server.numbered("/", 30)).run();
             if run.code() == Some(3) && inherited > 0 {
                 run.assert_stderr_has("too few descriptors").check_invariants(0);
                 assert_eq!(server.seen().len(), before, "{limit} with {inherited} in use\n{run}");
@@ -304,7 +301,7 @@ fn a_panic_in_a_callback_ends_the_run_at_once_and_the_next_one_goes_on() {
     }
     let server = large();
     let place = Place::new();
-    let fetch = || place.fetch().args(["--json", "-d", "out", "-j", "4"]).urls(&urls(&server, 40));
+    let fetch = || place.fetch().args(["--json", "-d", "out", "-j", "4"]).urls(&server.numbered("/", 40));
     let body = |name: &str| format!("/{name}").repeat(20_000).into_bytes();
     // No core beside the files of the case.
     let run = fetch().env("FETCHMANY_FAULT", "panic:500000").under_bash(r#"ulimit -c 0; exec "$@""#).run();

@@ -9,12 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::harness::authority::Alpn;
-use crate::harness::{Authority, Fetch, Gate, Place, Reply, Running, Seen, Server, Stream, until};
-
-/// Every path answers with itself.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Authority, Fetch, Gate, Place, Reply, Running, Seen, Server, Stream, echo, until};
 
 pub fn daemon(place: &Place) -> Fetch {
     place.fetch().args(["--json", "-d", "out", "--fifo", "pipe"])

@@ -7,12 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::process::Signal;
 
 use crate::harness::command::Stdin;
-use crate::harness::{Fetch, Place, Reply, Seen, Server, Stream, until};
-
-/// Every path answers with itself.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Fetch, Place, Reply, Server, Stream, echo, until};
 
 #[test]
 fn an_empty_list_is_a_success_without_records() {

@@ -8,18 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use crate::harness::command::Stdin;
-use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream};
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, echo};
 
 const HEADER: &str = "fetchmany-journal 1\n";
 
 /// A run in `place` with the journal `j`.
 fn journaled(place: &Place) -> Fetch {
     place.fetch().args(["--json", "-d", "out", "--journal", "j", "--retry", "0"])
-}
-
-/// A server whose bodies are their paths.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
 }
 
 /// What the journal says of jobs that have ended.

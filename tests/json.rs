@@ -7,7 +7,8 @@ use crate::harness::command::Stdin;
 use crate::harness::raw::refusing_url;
 use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server};
 
-fn echo() -> Server {
+/// Every path but one answers with itself.
+fn mostly_echo() -> Server {
     Server::http(|seen: &Seen| match seen.path.as_str() {
         "/missing" => Reply::status(404),
         path => Reply::ok(path.to_owned()),
@@ -25,7 +26,7 @@ fn run(lines: &[Value]) -> Finished {
 
 #[test]
 fn a_line_gives_name_and_id_and_the_id_comes_back_as_it_was() {
-    let server = echo();
+    let server = mostly_echo();
     let url = |path: &str| server.url(path);
     let list = format!(
         "{{\"url\":{:?},\"id\":\"x\\u001b\\u0085\"}}\n  \r\n {{ \"id\" : 1.50e2, \"out\":\"dir/n\", \"url\":{:?} }} \r\n\
@@ -49,7 +50,7 @@ fn a_line_gives_name_and_id_and_the_id_comes_back_as_it_was() {
 
 #[test]
 fn a_line_gives_headers_method_and_body() {
-    let server = echo();
+    let server = mostly_echo();
     let lines = [
         json!({"url": server.url("/a"), "headers": {"X-One": "own", "x-three": null, "X-Empty": ""}}),
         json!({"url": server.url("/b"), "body": "hello"}),
@@ -85,7 +86,7 @@ fn a_body_is_posted_and_a_redirect_may_turn_that_into_a_get() {
 
 #[test]
 fn headers_of_a_line_are_not_those_of_another_and_secret_ones_stay_with_their_server() {
-    let other = echo();
+    let other = mostly_echo();
     let to = other.url("/to");
     let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
         "/from" => Reply::redirect(302, to.clone()),
@@ -180,7 +181,7 @@ fn a_mirror_gets_the_attempts_and_the_credentials_that_are_its_own() {
 
 #[test]
 fn a_mistake_is_a_record_that_names_line_and_key_and_the_others_are_fetched() {
-    let server = echo();
+    let server = mostly_echo();
     let list = format!(
         "{{\"url\":{url:?}}}\n{{\"url\":{url:?},\"sha265\":\"x\",\"id\":9}}\nhttp://h/S3CR3T\n{{\"url\":\"S3CR3T\n# comment\n{{\"url\":\"x\"}}\n",
         url = server.url("/a")
@@ -223,7 +224,7 @@ fn lines_that_failed_are_input_again_under_the_name_they_had() {
 
 #[test]
 fn json_streams_like_lines() {
-    let server = echo();
+    let server = mostly_echo();
     let fetch = Fetch::recorded().args(["--input-format", "json", "-"]).stdin(Stdin::Open);
     let mut running = fetch.start();
     running.write_stdin(format!("{}\n", json!({"url": server.url("/first")})));
@@ -236,7 +237,7 @@ fn json_streams_like_lines() {
 
 #[test]
 fn relative_urls_are_fetched_from_the_base_and_nowhere_else() {
-    let server = echo();
+    let server = mostly_echo();
     let base = server.url("/dir/").replace("//127", "//u:S3CR3T@127");
     let lines = ["a", "b/c?d", "/e", "../f\tnamed", &server.url("/g"), "x\\y", "-o", "ftp://h/x", "h:80"];
     let run = Fetch::recorded().args(["--base-url", &base, "-j", "1"]).urls(&lines).run();
@@ -257,7 +258,7 @@ fn relative_urls_are_fetched_from_the_base_and_nowhere_else() {
 
 #[test]
 fn lines_may_end_in_nul() {
-    let server = echo();
+    let server = mostly_echo();
     let list =
         format!("{}\0\0# no\0{}\tna me\0http://h/\nx\0{}\r", server.url("/a"), server.url("/b"), server.url("/c"));
     let run = Fetch::recorded().args(["-0", "--failed", "failed"]).list(list).run();

@@ -13,17 +13,13 @@ fn late_first(gate: &Gate) -> Server {
     })
 }
 
-fn urls(server: &Server, count: usize) -> Vec<String> {
-    (0..count).map(|number| server.url(&format!("/{number}"))).collect()
-}
-
 #[test]
 fn results_wait_for_those_of_earlier_lines() {
     for args in [&["--json"][..], &[], &["-w", "%{url}\\n"]] {
         let gate = Gate::new();
         let server = late_first(&gate);
         let fetch = Fetch::new().args(["--discard", "--ordered", "-j", "8", "--results", "results"]).args(args);
-        let mut lines = urls(&server, 30);
+        let mut lines = server.numbered("/", 30);
         lines.insert(3, "nonsense".to_owned());
         let running = fetch.urls(&lines).start();
         server.wait("all others", |counts| counts.requests.len() == 30 && counts.running == 1);
@@ -74,7 +70,7 @@ fn the_list_is_read_no_further_than_so_far_ahead() {
 fn a_run_that_is_stopped_tells_of_every_line_in_order() {
     let gate = Gate::new();
     let server = late_first(&gate);
-    let running = Fetch::recorded().args(["--ordered", "-j", "2"]).urls(&urls(&server, 500)).start();
+    let running = Fetch::recorded().args(["--ordered", "-j", "2"]).urls(&server.numbered("/", 500)).start();
     server.wait("the first and others", |counts| counts.requests.len() > 20);
     running.send_signal_and_settle(Signal::INT);
     running.send_signal(Signal::INT);

@@ -8,11 +8,6 @@ use crate::harness::nginx::Listen;
 use crate::harness::raw::BlackHole;
 use crate::harness::{Authority, Fetch, Finished, Gate, Nginx, Raw, Reply, Seen, Server, Step, until};
 
-/// URLs of `count` different paths.
-fn urls(server: &Server, name: &str, count: usize) -> Vec<String> {
-    (0..count).map(|number| server.url(&format!("/{name}{number}"))).collect()
-}
-
 /// Every record's number of retries is what the server counted.
 #[track_caller]
 fn assert_attempts(run: &Finished, server: &Server) {
@@ -57,8 +52,8 @@ fn fetch_past_slow_hosts(slow: usize, args: &[&str]) {
         })
         .collect();
     let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
-    let mut list: Vec<String> = servers.iter().flat_map(|server| urls(server, "slow", 300 / slow)).collect();
-    list.extend(urls(&fast, "fast", 300));
+    let mut list: Vec<String> = servers.iter().flat_map(|server| server.numbered("/slow", 300 / slow)).collect();
+    list.extend(fast.numbered("/fast", 300));
     let running = Fetch::recorded().args(args).args(["--tree"]).urls(&list).start();
     fast.wait("every fast answer", |counts| counts.requests.len() == 300 && counts.running == 0);
     let answered = servers.iter().flat_map(Server::seen).filter(|seen| seen.ended.is_some()).count();
@@ -83,8 +78,8 @@ fn the_urls_of_a_fast_host_end_before_those_of_many_slow_ones() {
 fn a_slow_host_does_not_get_every_slot_from_a_long_run_of_its_lines() {
     let slow = Server::http(|_| Reply::ok("slow").after(Duration::from_secs(1)));
     let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
-    let mut list = urls(&slow, "slow", 2000);
-    list.extend(urls(&fast, "fast", 300));
+    let mut list = slow.numbered("/slow", 2000);
+    list.extend(fast.numbered("/fast", 300));
     let run = Fetch::recorded().args(["-j", "100", "--tree"]).urls(&list).run();
     run.assert_exit(0).check_invariants(list.len());
     let last = fast.seen().iter().filter_map(|seen| seen.ended).max();
@@ -101,8 +96,8 @@ fn fetch_past_a_pause(status: u16, answer: impl Fn(Reply) -> Reply + Send + Sync
         _ => Reply::ok("served"),
     });
     let other = Server::http_at(OTHER, |_| Reply::ok("other"));
-    let mut list = urls(&busy, "busy", 60);
-    list.extend(urls(&other, "other", 200));
+    let mut list = busy.numbered("/busy", 60);
+    list.extend(other.numbered("/other", 200));
     let run = Fetch::recorded().args(["-j", "8", "--tree"]).urls(&list).run();
     run.assert_exit(0).check_invariants(list.len());
     assert_attempts(&run, &busy);
@@ -146,7 +141,7 @@ fn a_date_in_the_past_is_a_pause_of_the_usual_length() {
         0 => Reply::status(429).header("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
         _ => Reply::ok("served"),
     });
-    let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&urls(&server, "", 5)).run();
+    let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&server.numbered("/", 5)).run();
     run.assert_exit(0).check_invariants(5).assert_stderr_has("it named no time");
     assert_attempts(&run, &server);
     let seen = server.seen();
@@ -160,7 +155,7 @@ fn pauses_without_a_named_time_get_longer() {
         0..3 => Reply::status(429),
         _ => Reply::ok("served"),
     });
-    let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&urls(&server, "", 20)).run();
+    let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&server.numbered("/", 20)).run();
     run.assert_exit(0).check_invariants(20);
     assert_attempts(&run, &server);
     let seen = server.seen();
@@ -177,8 +172,8 @@ fn a_host_that_names_too_long_a_time_is_closed_and_says_so() {
     for (args, named) in [(&["--retry-after-max", "10"][..], "11"), (&[], "301"), (&[], "99999999999999999999")] {
         let busy = Server::http(move |_| Reply::status(429).header("retry-after", named));
         let other = Server::http_at(OTHER, |_| Reply::ok("other"));
-        let mut list = urls(&busy, "busy", 100);
-        list.extend(urls(&other, "other", 100));
+        let mut list = busy.numbered("/busy", 100);
+        list.extend(other.numbered("/other", 100));
         let run = Fetch::recorded().args(args).args(["-j", "4", "--tree"]).urls(&list).run();
         run.assert_exit(1).check_invariants(200).assert_stderr_has("--retry-after-max");
         assert!(busy.seen().len() <= 4, "{} requests, no more than ran at once\n{run}", busy.seen().len());
@@ -228,7 +223,7 @@ fn every_url_of_a_host_that_limits_its_rate_with_503_ends_ok() {
 fn fetch_past_a_dead_host(dead: impl Fn(usize) -> String, args: &[&str]) -> Finished {
     let good = Server::http_at(OTHER, |_: &Seen| Reply::ok("good"));
     let mut list: Vec<String> = (0..2000).map(dead).collect();
-    list.extend(urls(&good, "good", 50));
+    list.extend(good.numbered("/good", 50));
     let run = Fetch::recorded().args(args).args(["-j", "50", "--tree"]).urls(&list).start();
     good.wait("the good answers", |counts| counts.requests.len() == 50 && counts.running == 0);
     let run = run.finish();
@@ -275,8 +270,8 @@ fn bodies_that_stop_fail_by_the_stall_limit_and_cost_no_other_host() {
     let held = gate.clone();
     let slow = Server::http(move |_| Reply::ok("a byte or two").then_wait(&held).body("the rest"));
     let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
-    let mut list = urls(&slow, "slow", 50);
-    list.extend(urls(&fast, "fast", 300));
+    let mut list = slow.numbered("/slow", 50);
+    list.extend(fast.numbered("/fast", 300));
     let args = ["-j", "50", "--retry", "0", "--stall-timeout", "5", "--tree"];
     let running = Fetch::recorded().args(args).urls(&list).start();
     fast.wait("every fast answer", |counts| counts.requests.len() == 300 && counts.running == 0);
@@ -294,7 +289,7 @@ fn a_host_is_taken_up_again_one_by_one_after_its_pause() {
         30 => Reply::status(429).header("retry-after", "1"),
         _ => Reply::ok("served").after(Duration::from_millis(200)),
     });
-    let run = Fetch::recorded().args(["-j", "20"]).urls(&urls(&server, "", 150)).run();
+    let run = Fetch::recorded().args(["-j", "20"]).urls(&server.numbered("/", 150)).run();
     run.assert_exit(0).check_invariants(150);
     assert_no_request_inside(&server, pause, |number| number == 30);
     let seen = server.seen();
@@ -311,7 +306,7 @@ fn a_retry_after_that_says_nothing_is_a_pause_of_the_usual_length() {
             0 => Reply::status(status).header("retry-after", named),
             _ => Reply::ok("served"),
         });
-        let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&urls(&server, "", 3)).run();
+        let run = Fetch::recorded().args(["--retry", "0", "--per-host", "1"]).urls(&server.numbered("/", 3)).run();
         run.assert_exit(0).check_invariants(3);
         let seen = server.seen();
         let wait = seen[1].started - seen[0].started;
@@ -323,8 +318,8 @@ fn a_retry_after_that_says_nothing_is_a_pause_of_the_usual_length() {
 fn a_host_that_always_asks_to_wait_does_not_hold_a_run_for_ever() {
     let server = Server::http(|_| Reply::status(429).header("retry-after", "1"));
     let other = Server::http_at(OTHER, |_| Reply::ok("other"));
-    let mut list = urls(&server, "busy", 2000);
-    list.extend(urls(&other, "other", 50));
+    let mut list = server.numbered("/busy", 2000);
+    list.extend(other.numbered("/other", 50));
     let run = Fetch::recorded().args(["--retry-max-time", "3", "--tree"]).urls(&list).run();
     run.assert_exit(1).check_invariants(list.len());
     let records = run.records();
@@ -345,7 +340,7 @@ fn one_url_that_is_always_told_to_wait_does_not_close_its_host() {
         _ => Reply::ok("served"),
     });
     let args = ["--retry-max-time", "9", "--per-host", "1"];
-    let run = Fetch::recorded().args(args).urls(&urls(&server, "busy", 40)).run();
+    let run = Fetch::recorded().args(args).urls(&server.numbered("/busy", 40)).run();
     run.assert_exit(1).check_invariants(40);
     assert!(run.results()[1..].iter().all(|result| result == "ok"), "{run}");
     assert_eq!(run.records()[0]["error_class"], "http", "{run}");

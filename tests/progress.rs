@@ -23,10 +23,6 @@ fn gated(count: usize) -> (Server, Vec<Gate>) {
     (server, gates)
 }
 
-fn urls(server: &Server, paths: &[&str]) -> Vec<String> {
-    paths.iter().map(|path| server.url(path)).collect()
-}
-
 /// The program with its bars on a terminal and its records elsewhere.
 fn start(fetch: Fetch, size: Size) -> OnTerminal {
     let records = File::create(fetch.place().path("records")).expect("make a file");
@@ -78,7 +74,7 @@ fn rows_stay_where_they_are_and_a_free_one_goes_to_the_next() {
 #[test]
 fn a_glance_tells_how_far_it_is_what_failed_and_why() {
     let (server, gates) = gated(3);
-    let lines = urls(&server, &["/missing", "/file-0", "/file-1"]);
+    let lines = ["/missing", "/file-0", "/file-1"].map(|path| server.url(path));
     let fetch = Fetch::new().args(["-j", "2", "--failed", "again.txt"]).urls(&lines);
     let mut terminal = start(fetch, USUAL);
     let shown = terminal.wait_for_screen("half of both", |screen| screen.matches("512 B").count() == 2);
@@ -137,8 +133,8 @@ fn of_a_list_without_an_end_what_is_done_is_told() {
 #[test]
 fn a_small_terminal_has_room_for_what_failed() {
     let (server, gates) = gated(10);
-    let mut lines = urls(&server, &["/missing"]);
-    lines.extend((0..10).map(|number| server.url(&format!("/file-{number}"))));
+    let mut lines = vec![server.url("/missing")];
+    lines.extend(server.numbered("/file-", 10));
     let mut terminal = start(Fetch::new().args(["-j", "10"]).urls(&lines), Size { rows: 10, columns: 40 });
     let is_full = |screen: &str| screen.matches("512 B").count() == 5 && screen.contains("/11");
     let screen = terminal.wait_for_screen("the rows", is_full);
@@ -155,7 +151,7 @@ fn a_small_terminal_has_room_for_what_failed() {
 #[test]
 fn what_does_not_end_its_line_does_not_tear_the_bars() {
     let (server, gates) = gated(2);
-    let lines = urls(&server, &["/missing", "/file-0", "/missing?2", "/file-1"]);
+    let lines = ["/missing", "/file-0", "/missing?2", "/file-1"].map(|path| server.url(path));
     let fetch = Fetch::new().args(["-j", "2", "-d", "out", "-w", "<%{http_code}>"]).urls(&lines);
     let mut terminal = fetch.on_terminal(USUAL);
     let screen = terminal.wait_for_screen("the bars", |screen| screen.matches("512 B").count() == 2);

@@ -7,10 +7,6 @@ use crate::harness::{Fetch, Gate, Reply, Server};
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-fn urls(server: &Server, name: &str, count: usize) -> Vec<String> {
-    (0..count).map(|number| server.url(&format!("/{name}{number}"))).collect()
-}
-
 /// With these arguments a host that never answers gets `most` requests at once, while another is served.
 #[track_caller]
 fn assert_most_at_once(args: &[&str], most: usize) {
@@ -18,8 +14,8 @@ fn assert_most_at_once(args: &[&str], most: usize) {
     let held = gate.clone();
     let slow = Server::http(move |_| Reply::ok("slow").held_by(&held));
     let fast = Server::http_at(OTHER, |_| Reply::ok("fast"));
-    let mut list = urls(&slow, "slow", 60);
-    list.extend(urls(&fast, "fast", 60));
+    let mut list = slow.numbered("/slow", 60);
+    list.extend(fast.numbered("/fast", 60));
     let running = Fetch::recorded().args(args).args(["--tree"]).urls(&list).start();
     slow.wait("as many as are allowed", |counts| counts.running == most);
     // Time for one more, if the program wanted it.
@@ -47,7 +43,7 @@ fn with_jobs_a_host_may_get_them_all() {
     let gate = Gate::new();
     let held = gate.clone();
     let server = Server::http(move |_| Reply::ok("slow").held_by(&held));
-    let running = Fetch::recorded().args(["-j", "20"]).urls(&urls(&server, "", 60)).start();
+    let running = Fetch::recorded().args(["-j", "20"]).urls(&server.numbered("/", 60)).start();
     server.wait("twenty", |counts| counts.running == 20);
     gate.open();
     running.finish().assert_exit(0).check_invariants(60);
@@ -77,8 +73,8 @@ fn starts_keep_to_the_rate_of_all_hosts_together_retries_included() {
         _ => Reply::ok("x"),
     };
     let servers = [Server::http(answer), Server::http_at(OTHER, answer)];
-    let mut list = urls(&servers[0], "", 40);
-    list.extend(urls(&servers[1], "", 40));
+    let mut list = servers[0].numbered("/", 40);
+    list.extend(servers[1].numbered("/", 40));
     let args = ["--rate", "20/s", "--retry-delay", "0.001", "--tree"];
     let run = Fetch::recorded().args(args).urls(&list).run();
     run.assert_exit(0).check_invariants(80);
@@ -94,8 +90,8 @@ fn starts_keep_to_the_rate_of_all_hosts_together_retries_included() {
 #[test]
 fn starts_keep_to_the_rate_of_each_host_and_hosts_do_not_share_it() {
     let servers = [Server::http(|_| Reply::ok("x")), Server::http_at(OTHER, |_| Reply::ok("x"))];
-    let mut list = urls(&servers[0], "", 40);
-    list.extend(urls(&servers[1], "", 40));
+    let mut list = servers[0].numbered("/", 40);
+    list.extend(servers[1].numbered("/", 40));
     let run = Fetch::recorded().args(["--rate-per-host", "10/s", "--tree"]).urls(&list).run();
     run.assert_exit(0).check_invariants(80);
     for server in &servers {
@@ -127,7 +123,7 @@ fn assert_bytes(server: &Server, count: usize) {
 #[test]
 fn bytes_keep_to_the_limit() {
     let server = Server::http(|_| Reply::ok(vec![b'x'; PIECE]));
-    let list = urls(&server, "", 24);
+    let list = server.numbered("/", 24);
     let run = Fetch::recorded().args(["-j", "1", "--limit-rate", "256k"]).urls(&list).run();
     run.assert_exit(0).check_invariants(24);
     assert_bytes(&server, 24);
@@ -137,8 +133,8 @@ fn bytes_keep_to_the_limit() {
 fn bytes_keep_to_the_limit_of_each_host_and_hosts_do_not_share_it() {
     let answer = |_: &crate::harness::Seen| Reply::ok(vec![b'x'; PIECE]);
     let servers = [Server::http(answer), Server::http_at(OTHER, answer)];
-    let mut list = urls(&servers[0], "", 20);
-    list.extend(urls(&servers[1], "", 20));
+    let mut list = servers[0].numbered("/", 20);
+    list.extend(servers[1].numbered("/", 20));
     let args = ["--per-host", "1", "--limit-rate-per-host", "256k", "--tree"];
     let run = Fetch::recorded().args(args).urls(&list).run();
     run.assert_exit(0).check_invariants(40);
@@ -151,8 +147,8 @@ fn bytes_keep_to_the_limit_of_each_host_and_hosts_do_not_share_it() {
 fn transfers_share_the_limit() {
     let server = Server::http(|_| Reply::ok(vec![b'x'; 8 * PIECE]));
     let other = Server::http_at(OTHER, |_| Reply::ok(vec![b'x'; 8 * PIECE]));
-    let mut list = urls(&server, "a", 2);
-    list.extend(urls(&other, "b", 2));
+    let mut list = server.numbered("/a", 2);
+    list.extend(other.numbered("/b", 2));
     let begun = Instant::now();
     let run = Fetch::recorded().args(["-j", "4", "--limit-rate", "512k", "--tree"]).urls(&list).run();
     let took = begun.elapsed().as_secs_f64();

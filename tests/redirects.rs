@@ -101,21 +101,8 @@ fn secrets_go_to_no_other_host_port_or_scheme() {
             assert_eq!((first.len(), second.len()), (1, 1), "{what}, {args:?}\n{run}");
             assert!(sent(&first[0]), "{what}, {args:?}: it was not sent where it belongs\n{run}");
             assert!(!sent(&second[0]), "{what}, {args:?} {user}: {second:?}\n{run}");
-            is_not_told(&run);
+            run.assert_tells_no_secret();
         }
-    }
-}
-
-/// No secret in any stream or file but the list of URLs.
-#[track_caller]
-fn is_not_told(run: &Finished) {
-    let mut everything = run.place().tree(".");
-    everything.remove("urls.txt");
-    everything.insert("stdout".to_owned(), run.stdout.clone());
-    everything.insert("stderr".to_owned(), run.stderr.clone());
-    for (name, content) in everything {
-        let text = format!("{name} {}", String::from_utf8_lossy(&content));
-        assert!(!text.contains("S3CR3T"), "{name} tells a secret\n{run}");
     }
 }
 
@@ -152,7 +139,7 @@ fn a_redirect_that_names_a_user_is_not_followed() {
 #[test]
 fn the_user_that_a_redirect_names_is_not_told() {
     let other = Server::http(|_| Reply::ok("x"));
-    redirected_with_a_user(&other, |_, run| is_not_told(run));
+    redirected_with_a_user(&other, |_, run| run.assert_tells_no_secret());
 }
 
 #[test]

@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use crate::harness::raw::BlackHole;
 use crate::harness::reply::base64;
-use crate::harness::{Fetch, Finished, Place, Raw, Reply, Seen, Server, Step};
-
-/// Every path answers with itself.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Fetch, Finished, Place, Raw, Reply, Seen, Server, Step, echo};
 
 fn fetch_one(args: &[&str], url: &str) -> Finished {
     let run = Fetch::recorded().args(["--retry", "0"]).args(args).arg(url).run();

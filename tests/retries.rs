@@ -12,10 +12,6 @@ use crate::harness::authority::Alpn;
 use crate::harness::frames::{GOAWAY, SETTINGS, frame};
 use crate::harness::{Authority, Fetch, Finished, Gate, Raw, Reply, Server, Step};
 
-fn urls(server: &Server, name: &str, count: usize) -> Vec<String> {
-    (0..count).map(|number| server.url(&format!("/{name}{number}"))).collect()
-}
-
 /// Every record's number of retries is what the server counted.
 #[track_caller]
 fn assert_attempts(run: &Finished, server: &Server) {
@@ -38,7 +34,7 @@ fn a_gateway_that_fails_twice_costs_two_retries() {
             0 | 1 => Reply::status(502).body("try later"),
             _ => Reply::ok("here"),
         });
-        let run = Fetch::recorded().args(["--retry-delay", "0.05"]).urls(&urls(&server, "", count)).run();
+        let run = Fetch::recorded().args(["--retry-delay", "0.05"]).urls(&server.numbered("/", count)).run();
         run.assert_exit(0).check_invariants(count);
         assert!(run.records().iter().all(|record| record["num_retries"] == 2), "{run}");
         assert_attempts(&run, &server);
@@ -52,7 +48,7 @@ fn a_url_that_waits_for_its_retry_gives_its_slot_to_the_others() {
         ("/0", 0) => Reply::status(500),
         _ => Reply::ok("here"),
     });
-    let run = Fetch::recorded().args(["-j", "1", "--retry-delay", "2"]).urls(&urls(&server, "", 20)).run();
+    let run = Fetch::recorded().args(["-j", "1", "--retry-delay", "2"]).urls(&server.numbered("/", 20)).run();
     run.assert_exit(0).check_invariants(20);
     assert_eq!(server.paths().iter().rposition(|path| path == "/0"), Some(20), "the last of all\n{run}");
 }
@@ -121,7 +117,7 @@ fn a_body_that_breaks_off_once_is_whole_after_a_retry() {
         0 => Reply::ok("half").chunked().then_break(),
         _ => Reply::ok("half and half"),
     });
-    let run = Fetch::recorded().args(["--retry-delay", "0.05"]).urls(&urls(&server, "", 20)).run();
+    let run = Fetch::recorded().args(["--retry-delay", "0.05"]).urls(&server.numbered("/", 20)).run();
     run.assert_exit(0).check_invariants(20);
     assert_attempts(&run, &server);
     assert!(run.place().tree("out").values().all(|content| content == b"half and half"), "{run}");
@@ -136,7 +132,7 @@ fn a_thousand_that_fail_together_do_not_come_back_together() {
         0 => Reply::status(500).held_by(&held),
         _ => Reply::ok("here"),
     });
-    let running = Fetch::recorded().args(["-j", "1000"]).urls(&urls(&server, "", 1000)).start();
+    let running = Fetch::recorded().args(["-j", "1000"]).urls(&server.numbered("/", 1000)).start();
     server.wait("all of them", |counts| counts.running == 1000);
     gate.open();
     let run = running.finish();
@@ -169,7 +165,7 @@ fn no_retry_starts_after_the_longest_time() {
 fn a_name_that_does_not_exist_is_a_failure_of_its_own_class_and_others_go_on() {
     let server = Server::http(|_| Reply::ok("here"));
     let mut list: Vec<String> = (0..100).map(|number| format!("http://no-such-host.invalid/{number}")).collect();
-    list.extend(urls(&server, "", 20));
+    list.extend(server.numbered("/", 20));
     let run = Fetch::recorded().args(["--retry", "0", "--tree"]).urls(&list).run();
     run.assert_exit(1).check_invariants(120);
     assert!(run.records()[..100].iter().all(|record| record["error_class"] == "dns"), "{run}");
@@ -180,7 +176,7 @@ fn a_name_that_does_not_exist_is_a_failure_of_its_own_class_and_others_go_on() {
 #[track_caller]
 fn fetch_failing(args: &[&str]) -> (usize, Finished) {
     let server = Server::http(|_| Reply::status(404));
-    let run = Fetch::recorded().args(["-j", "1"]).args(args).urls(&urls(&server, "", 300)).run();
+    let run = Fetch::recorded().args(["-j", "1"]).args(args).urls(&server.numbered("/", 300)).run();
     run.assert_exit(1);
     (server.seen().len(), run)
 }
@@ -216,7 +212,7 @@ fn a_run_stops_after_as_many_failures_as_it_was_told() {
 fn failures_that_may_pass_count_when_they_are_final() {
     let server = Server::http(|seen| if seen.earlier < 2 { Reply::status(500) } else { Reply::ok("here") });
     let args = ["--fail-early", "--retry-delay", "0.01"];
-    let run = Fetch::recorded().args(args).urls(&urls(&server, "", 20)).run();
+    let run = Fetch::recorded().args(args).urls(&server.numbered("/", 20)).run();
     run.assert_exit(0).check_invariants(20);
 }
 
@@ -237,7 +233,7 @@ fn fetch_short_of(call: &str, error: &str, when: &str) -> Option<(Server, Finish
     let inject = format!("inject={call}:error={error}:when={when}");
     let trace = format!("trace={call}");
     let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-    let run = Fetch::recorded().args(["-j", "20", "--retry", "0"]).under(strace).urls(&urls(&server, "", 100)).run();
+    let run = Fetch::recorded().args(["-j", "20", "--retry", "0"]).under(strace).urls(&server.numbered("/", 100)).run();
     Some((server, run))
 }
 
@@ -287,7 +283,7 @@ fn a_time_to_wait_is_kept_by_a_run_that_has_nothing_else_to_do() {
 fn a_signal_ends_a_run_whose_urls_all_wait_for_a_retry() {
     let server = Server::http(|_| Reply::status(500));
     let args = ["-j", "100", "--retry-delay", "600"];
-    let running = Fetch::recorded().args(args).urls(&urls(&server, "", 100)).start();
+    let running = Fetch::recorded().args(args).urls(&server.numbered("/", 100)).start();
     server.wait("every answer", |counts| counts.requests.len() == 100 && counts.running == 0);
     running.send_signal(Signal::INT);
     let run = running.finish();

@@ -3,20 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use crate::harness::raw::refusing_url;
-use crate::harness::{Fetch, Finished, Gate, Raw, Reply, Seen, Server, Step, until};
-
-/// No stream, file or file name has a secret, but for the list itself.
-#[track_caller]
-fn is_not_told(run: &Finished) {
-    let mut everything = run.place().tree(".");
-    everything.remove("urls.txt");
-    everything.insert("stdout".to_owned(), run.stdout.clone());
-    everything.insert("stderr".to_owned(), run.stderr.clone());
-    for (name, content) in everything {
-        assert!(!name.contains("S3CR3T"), "{name}\n{run}");
-        assert!(!String::from_utf8_lossy(&content).contains("S3CR3T"), "{name}\n{run}");
-    }
-}
+use crate::harness::{Fetch, Gate, Raw, Reply, Seen, Server, Step, until};
 
 #[test]
 fn the_password_of_a_proxy_is_told_to_nobody() {
@@ -40,8 +27,8 @@ fn the_password_of_a_proxy_is_told_to_nobody() {
                 let args = args.iter().chain(&["--retry", "0", "-d", "out"]);
                 Fetch::new().args(args).urls(&["http://target.invalid/a", "https://target.invalid/b"])
             };
-            is_not_told(&fetch().args(["-x", &proxy]).run());
-            is_not_told(&fetch().env("http_proxy", &proxy).env("https_proxy", &proxy).run());
+            fetch().args(["-x", &proxy]).run().assert_tells_no_secret();
+            fetch().env("http_proxy", &proxy).env("https_proxy", &proxy).run().assert_tells_no_secret();
         }
     }
 }
@@ -60,11 +47,11 @@ fn a_secret_header_is_told_to_nobody_whatever_the_answer() {
         let fetch = Fetch::new().args(["--retry", "1", "--retry-delay", "0.01", "-d", "out"]).args(args).urls(&urls);
         let run = fetch.args(["-H", "Authorization: Bearer S3CR3T-1", "-H", "Cookie: a=S3CR3T-2"]).run();
         run.assert_exit(1);
-        is_not_told(&run);
+        run.assert_tells_no_secret();
         // The line of an option that is refused is the user's own, yet not repeated.
         let refused = Fetch::new().args(["-H", "Authorization: S3CR3T-3\u{7}", &urls[0]]).run();
         refused.assert_exit(2);
-        is_not_told(&refused);
+        refused.assert_tells_no_secret();
     }
     assert!(server.seen().iter().all(|seen| seen.header("authorization").is_some_and(|it| it.contains("S3CR3T-1"))));
 }
@@ -87,7 +74,7 @@ fn what_others_can_see_of_a_running_program_has_no_secret_that_came_by_file_or_e
     gate.open();
     let run = running.finish();
     run.assert_exit(0).check_invariants(2);
-    is_not_told(&run);
+    run.assert_tells_no_secret();
     for name in ["out/a", "out/b"] {
         let mut attributes = vec![0; 4096];
         let length = rustix::fs::listxattr(place.path(name), &mut attributes[..]).unwrap_or(0);

@@ -3,12 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, until};
-
-/// Every path answers with itself.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, echo, until};
 
 /// One URL into `out`, with more arguments.
 fn fetch_one(place: &Place, args: &[&str], url: &str) -> Finished {

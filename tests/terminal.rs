@@ -16,15 +16,11 @@ fn halves(gate: &Gate) -> Server {
     Server::http(move |seen: &Seen| Reply::ok(seen.path.repeat(50_000)).then_wait(&held).body(seen.path.repeat(50_000)))
 }
 
-fn urls(server: &Server, count: usize) -> Vec<String> {
-    (0..count).map(|number| server.url(&format!("/file-{number}"))).collect()
-}
-
 #[test]
 fn bars_show_what_runs_and_are_gone_at_the_end() {
     let gate = Gate::new();
     let server = halves(&gate);
-    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(USUAL);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&server.numbered("/file-", 3)).on_terminal(USUAL);
     terminal.wait_for_screen("a bar for each file", |screen| {
         (0..3).all(|number| screen.contains(&format!("file-{number}")))
     });
@@ -45,7 +41,7 @@ fn bars_show_what_runs_and_are_gone_at_the_end() {
 fn how_it_stands_is_told_above_the_bars() {
     let gate = Gate::new();
     let server = halves(&gate);
-    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 2)).on_terminal(USUAL);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&server.numbered("/file-", 2)).on_terminal(USUAL);
     terminal.wait_for_screen("the bars", |screen| screen.contains("file-0") && screen.contains("file-1"));
     terminal.send_signal(Signal::USR1);
     let screen = terminal.wait_for_screen("the line", |screen| screen.contains(": 0 ok, 2 running"));
@@ -60,7 +56,7 @@ fn how_it_stands_is_told_above_the_bars() {
 fn bars_stay_on_the_terminal_when_results_go_elsewhere() {
     let gate = Gate::new();
     let server = halves(&gate);
-    let fetch = Fetch::recorded().urls(&urls(&server, 2));
+    let fetch = Fetch::recorded().urls(&server.numbered("/file-", 2));
     let results = std::fs::File::create(fetch.place().path("stdout")).expect("make a file");
     let mut terminal = fetch.on_terminal_with(USUAL, Output::Elsewhere(Stdio::from(results)));
     terminal.wait_for_screen("a bar", |screen| screen.contains("file-0") && screen.contains("file-1"));
@@ -81,7 +77,7 @@ fn the_total_line_tells_what_auto_is_at_and_which_hosts_are_paused() {
         0 => Reply::status(429).header("retry-after", "5"),
         _ => Reply::ok("here"),
     });
-    let mut list = urls(&server, 3);
+    let mut list = server.numbered("/file-", 3);
     list.push(busy.url("/busy"));
     let mut terminal = Fetch::new().args(["-d", "out", "-j", "auto"]).urls(&list).on_terminal(USUAL);
     terminal.wait_for_screen("what -j auto is at", |screen| screen.contains("3 of 32 running"));
@@ -97,8 +93,10 @@ fn the_total_line_tells_what_auto_is_at_and_which_hosts_are_paused() {
 fn a_change_of_size_is_followed() {
     let gate = Gate::new();
     let server = halves(&gate);
-    let mut terminal =
-        Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(Size { rows: 24, columns: 120 });
+    let mut terminal = Fetch::new()
+        .args(["-d", "out"])
+        .urls(&server.numbered("/file-", 3))
+        .on_terminal(Size { rows: 24, columns: 120 });
     terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
     for (rows, columns) in [(10, 40), (50, 200), (3, 20), (24, 80)] {
         terminal.resize(Size { rows, columns });
@@ -115,7 +113,8 @@ fn terminals_of_absurd_sizes_do_no_harm() {
     for (rows, columns) in [(0, 0), (1, 1), (2, 5), (1, 500), (500, 1), (24, 0), (0, 80)] {
         let gate = Gate::new();
         let server = halves(&gate);
-        let fetch = Fetch::new().args(["-j", "10", "-d", "out", "--progress", "bars"]).urls(&urls(&server, 10));
+        let fetch =
+            Fetch::new().args(["-j", "10", "-d", "out", "--progress", "bars"]).urls(&server.numbered("/file-", 10));
         let mut terminal = fetch.on_terminal(Size { rows, columns });
         server.wait("the requests", |counts| counts.running == 10);
         gate.open();
@@ -124,8 +123,11 @@ fn terminals_of_absurd_sizes_do_no_harm() {
     }
     for columns in ["0", "1", "99999", "many"] {
         let server = Server::http(|_| Reply::ok("x"));
-        let mut terminal =
-            Fetch::new().args(["-d", "out"]).env("COLUMNS", columns).urls(&urls(&server, 3)).on_terminal(USUAL);
+        let mut terminal = Fetch::new()
+            .args(["-d", "out"])
+            .env("COLUMNS", columns)
+            .urls(&server.numbered("/file-", 3))
+            .on_terminal(USUAL);
         assert!(terminal.finish().success(), "COLUMNS={columns}");
     }
 }
@@ -135,7 +137,8 @@ fn no_more_bars_are_drawn_than_fit() {
     let gate = Gate::new();
     let server = halves(&gate);
     let size = Size { rows: 8, columns: 60 };
-    let mut terminal = Fetch::new().args(["-j", "40", "-d", "out"]).urls(&urls(&server, 40)).on_terminal(size);
+    let mut terminal =
+        Fetch::new().args(["-j", "40", "-d", "out"]).urls(&server.numbered("/file-", 40)).on_terminal(size);
     server.wait("the requests", |counts| counts.running == 40);
     terminal.wait_for_screen("bars", |screen| screen.contains("file-"));
     let scrolled = terminal.raw().iter().filter(|byte| **byte == b'\n').count();
@@ -150,7 +153,7 @@ fn no_more_bars_are_drawn_than_fit() {
 fn progress_can_be_switched_off_and_a_dumb_terminal_gets_none() {
     let server = Server::http(|_| Reply::ok("x"));
     for (args, env) in [(&["--progress", "off", "--color", "never"][..], ("X", "")), (&[], ("TERM", "dumb"))] {
-        let fetch = Fetch::new().args(["-d", "out"]).args(args).env(env.0, env.1).urls(&urls(&server, 5));
+        let fetch = Fetch::new().args(["-d", "out"]).args(args).env(env.0, env.1).urls(&server.numbered("/file-", 5));
         let mut terminal = fetch.on_terminal(USUAL);
         let status = terminal.finish();
         assert!(status.success(), "{}", terminal.describe(status));
@@ -162,7 +165,7 @@ fn progress_can_be_switched_off_and_a_dumb_terminal_gets_none() {
 fn colours_can_be_switched_off() {
     let server = Server::http(|_| Reply::ok("x"));
     for (args, env) in [(&["--color", "never"][..], ("X", "")), (&[], ("NO_COLOR", "1"))] {
-        let fetch = Fetch::new().args(["-d", "out"]).args(args).env(env.0, env.1).urls(&urls(&server, 5));
+        let fetch = Fetch::new().args(["-d", "out"]).args(args).env(env.0, env.1).urls(&server.numbered("/file-", 5));
         let mut terminal = fetch.on_terminal(USUAL);
         let status = terminal.finish();
         // "Select graphic rendition": the sequences that end with an m. Others move the cursor.
@@ -226,7 +229,7 @@ fn answers_and_certificates_do_not_command_the_terminal() {
 fn a_window_that_never_keeps_its_size_does_no_harm() {
     let gate = Gate::new();
     let server = halves(&gate);
-    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(USUAL);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&server.numbered("/file-", 3)).on_terminal(USUAL);
     terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
     for number in 0..1000 {
         terminal.resize(Size { rows: 2 + number % 40, columns: 10 + number % 190 });
@@ -242,7 +245,7 @@ fn a_window_that_never_keeps_its_size_does_no_harm() {
 fn ctrl_c_typed_again_and_again_ends_it_and_leaves_the_terminal_usable() {
     let gate = Gate::new();
     let server = halves(&gate);
-    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&urls(&server, 3)).on_terminal(USUAL);
+    let mut terminal = Fetch::new().args(["-d", "out"]).urls(&server.numbered("/file-", 3)).on_terminal(USUAL);
     terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
     // Two signals that come together are one: pressed until it listens, as a person does.
     until("the end", || {

@@ -150,6 +150,19 @@ impl Finished {
         self
     }
 
+    /// No stream, file or file name has one of the secrets of these cases, `S3CR3T-…`, but for the list `urls.txt` itself.
+    #[track_caller]
+    pub fn assert_tells_no_secret(&self) {
+        let mut everything = self.place().tree(".");
+        everything.remove("urls.txt");
+        everything.insert("stdout".to_owned(), self.stdout.clone());
+        everything.insert("stderr".to_owned(), self.stderr.clone());
+        for (name, content) in everything {
+            let text = format!("{name} {}", String::from_utf8_lossy(&content));
+            assert!(!text.contains("S3CR3T"), "{name} tells a secret\n{self}");
+        }
+    }
+
     /// The place it ran in.
     pub fn place(&self) -> &Place {
         &self.before.place

@@ -41,6 +41,11 @@ pub enum Farewell {
     Abrupt,
 }
 
+/// A server whose bodies are their paths.
+pub fn echo() -> Server {
+    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
+}
+
 /// A running server; gone when dropped.
 pub struct Server {
     addr: SocketAddr,
@@ -114,6 +119,11 @@ impl Server {
     pub fn url_as(&self, host: &str, path: &str) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{host}:{}{path}", self.addr.port())
+    }
+
+    /// The URLs of so many paths that begin with this.
+    pub fn numbered(&self, begin: &str, count: usize) -> Vec<String> {
+        (0..count).map(|number| self.url(&format!("{begin}{number}"))).collect()
     }
 
     /// The value of `--resolve` that leads a host name here.

@@ -23,7 +23,7 @@ pub mod wait;
 pub use authority::{Authority, Identity};
 pub use command::Fetch;
 pub use finished::Finished;
-pub use http::Server;
+pub use http::{Server, echo};
 pub use log::Seen;
 pub use nginx::Nginx;
 pub use place::{Place, Tree};
