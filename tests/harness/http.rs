@@ -299,6 +299,10 @@ async fn send(parts: Vec<Part>, pieces: mpsc::Sender<Result<Bytes, Broken>>) {
                 gate.pass().await;
                 continue;
             }
+            Part::Pause(time) => {
+                tokio::time::sleep(time).await;
+                continue;
+            }
         };
         if pieces.send(piece).await.is_err() {
             return;

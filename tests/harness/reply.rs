@@ -38,6 +38,7 @@ impl Gate {
 pub(super) enum Part {
     Bytes(Vec<u8>),
     Wait(Gate),
+    Pause(Duration),
     Break,
 }
 
@@ -105,6 +106,12 @@ impl Reply {
     /// Waits at the gate before the rest of the body.
     pub fn then_wait(mut self, gate: &Gate) -> Reply {
         self.parts.push(Part::Wait(gate.clone()));
+        self
+    }
+
+    /// Takes this time before the rest of the body.
+    pub fn then_pause(mut self, time: Duration) -> Reply {
+        self.parts.push(Part::Pause(time));
         self
     }
 
