@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -10,7 +12,7 @@ use crate::harness::clock::{Clock, Faked};
 use crate::harness::command::Stdin;
 use crate::harness::dns::{Answer, Dns};
 use crate::harness::raw::BlackHole;
-use crate::harness::{Fetch, Gate, Reply, Server, Stream, until};
+use crate::harness::{Fetch, Gate, Place, Reply, Seen, Server, Stream, until};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -150,6 +152,35 @@ fn a_name_whose_address_changes_is_looked_up_again_after_a_minute() {
     }
     running.close_stdin();
     running.finish().assert_exit(0).check_invariants(8);
+}
+
+#[test]
+fn a_kill_while_names_are_looked_up_costs_nothing() {
+    const NAMES: usize = 30;
+    let slow = Arc::new(AtomicBool::new(true));
+    let is_slow = slow.clone();
+    let Some(dns) = Dns::start(move |_| match is_slow.load(Ordering::Relaxed) {
+        true => (NOW, Answer::Silence),
+        false => (NOW, here()),
+    }) else {
+        return;
+    };
+    let server = Server::http(|seen: &Seen| Reply::ok(seen.host.clone()));
+    let list: Vec<String> = (0..NAMES).map(|number| server.url_as(&format!("n{number}.test"), "/a")).collect();
+    let place = Place::new();
+    let fetch = || {
+        let args = ["--json", "-d", "out", "--tree", "-j", "50", "--connect-timeout", "60", "--journal", "j"];
+        place.fetch().asking(&dns).args(args).urls(&list)
+    };
+    let running = fetch().start();
+    let names = || dns.asked().into_iter().map(|question| question.name).collect::<HashSet<_>>().len();
+    // Each is looked up twice, by twenty threads.
+    until("every thread to look one up", || names() >= 10);
+    assert!(running.kill().json().is_empty());
+    slow.store(false, Ordering::Relaxed);
+    let run = fetch().run();
+    run.assert_exit(0).check_invariants(NAMES);
+    assert_eq!((run.results(), place.names("out").len()), (vec!["ok".to_owned(); NAMES], NAMES), "{run}");
 }
 
 #[test]

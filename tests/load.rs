@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::harness::command::Stdin;
 use crate::harness::nginx::{Listen, most_at_once};
-use crate::harness::{Fetch, Finished, Gate, Nginx, Place, Reply, Server, Stream, until};
+use crate::harness::{Fetch, Finished, Gate, Nginx, Place, Reply, Server, Stream, until, until_within};
 
 const FILES: usize = 20_000;
 
@@ -119,6 +119,57 @@ fn few_descriptors_lower_the_number_of_transfers_and_lose_nothing() {
     assert_eq!(told, 1, "it is said once\n{run}");
     let run = Fetch::recorded().under(["prlimit", "--nofile=12"]).urls(&urls[..1]).run();
     run.assert_exit(3).check_invariants(0);
+}
+
+/// Ten minutes with a debug build: `cargo test a_million_files -- --ignored --nocapture` tells how long each tenth took.
+#[test]
+#[ignore = "takes minutes, and 4 GiB of disk"]
+fn a_million_files_in_one_directory() {
+    const MANY: usize = 1_000_000;
+    const TENTH: usize = MANY / 10;
+    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
+    std::fs::write(nginx.root().join("file"), content(0)).expect("write a file to serve");
+    // No name is remembered: 16 bytes a URL and the slack of their table would be.
+    let fetch = Fetch::new().args(["-d", "out", "-o", "{hash}", "-w", "%{urlnum} %{http_code}\\n", "-j", "200"]);
+    let place = fetch.place().clone();
+    let told = std::fs::File::create(place.path("told")).expect("make a file");
+    let mut running = fetch.stdin(Stdin::Open).stdout(told).bound(Duration::from_secs(1800)).start();
+    let mut stdin = running.take_stdin();
+    let (mut peaks, mut length) = (Vec::new(), 0);
+    for tenth in 0..10 {
+        let start = std::time::Instant::now();
+        let numbers = tenth * TENTH..(tenth + 1) * TENTH;
+        let lines: String = numbers.clone().map(|number| nginx.http(&format!("/file?{number}")) + "\n").collect();
+        stdin.write_all(lines.as_bytes()).expect("write to its input");
+        length += numbers.map(|number| format!("{number} 200\n").len() as u64).sum::<u64>();
+        let told = || place.path("told").metadata().expect("it is there").len();
+        until_within(Duration::from_secs(600), "a tenth of them", || told() >= length);
+        peaks.push(running.peak_rss());
+        println!("{tenth}: {:?}, {} KiB at most", start.elapsed(), peaks[tenth] / 1024);
+    }
+    drop(stdin);
+    let run = running.finish();
+    run.assert_exit(0);
+    assert!(peaks[9] <= peaks[0] + peaks[0] / 20, "{peaks:?}");
+    let told = place.read_text("told");
+    let told: HashSet<&str> = told.lines().collect();
+    assert!(told.len() == MANY && told.iter().all(|line| line.ends_with(" 200")), "{} records", told.len());
+    let files = std::fs::read_dir(place.path("out")).expect("the directory");
+    let whole =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.and_then(|it| it.metadata()).expect("a file").len() == 1024;
+    assert_eq!(files.map(whole).filter(|whole| *whole).count(), MANY);
+}
+
+#[test]
+#[ignore = "takes a minute where others work too"]
+fn a_file_of_five_gigabytes_is_counted_to_its_end() {
+    const LENGTH: u64 = (5 << 30) + 7;
+    let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
+    std::fs::File::create(nginx.root().join("large")).expect("make a file").set_len(LENGTH).expect("a hole");
+    let run = Fetch::recorded().args(["--discard"]).bound(Duration::from_secs(300)).arg(nginx.http("/large")).run();
+    run.assert_exit(0).assert_stderr_has("5.00 GiB").check_invariants(1);
+    let record = run.record();
+    assert_eq!((&record["size"], &record["size_download"]), (&LENGTH.into(), &LENGTH.into()), "{run}");
 }
 
 #[test]

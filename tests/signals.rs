@@ -63,6 +63,27 @@ fn the_second_signal_stops_at_once_and_keeps_what_there_is() {
 }
 
 #[test]
+fn a_slow_disk_does_not_keep_the_program_after_the_second_signal() {
+    // Small pieces, which are written one by one, and a large body, which is written by a thread of its own.
+    for length in [300_000, 5 << 20] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |_| Reply::ok(vec![b'x'; length]).chunked().then_wait(&held).body("the end"));
+        let fetch = Fetch::recorded().args(["-j", "2"]).urls(&[server.url("/a"), server.url("/b")]);
+        let place = fetch.place().clone();
+        let Some(fetch) = fetch.inject_at("out/a.part", "write:delay_exit=20000") else { return };
+        let running = fetch.start();
+        until("a slow write", || !place.trace().is_empty());
+        running.send_signal(Signal::INT);
+        running.wait_for_line(Stream::Err, "stopping");
+        running.send_signal(Signal::INT);
+        let run = running.finish();
+        run.assert_signal(Signal::INT).check_invariants(2);
+        assert_eq!(run.results(), ["cancelled"; 2], "{run}");
+    }
+}
+
+#[test]
 fn waiting_for_input_ends_with_the_first_signal() {
     for signal in [Signal::INT, Signal::TERM] {
         let server = Server::http(|_| Reply::ok("x"));

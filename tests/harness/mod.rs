@@ -30,4 +30,4 @@ pub use place::{Place, Tree};
 pub use raw::{Raw, Step};
 pub use reply::{Gate, Reply};
 pub use running::{Running, Stream};
-pub use wait::until;
+pub use wait::{until, until_within};
