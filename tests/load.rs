@@ -150,7 +150,8 @@ fn a_million_files_in_one_directory() {
     drop(stdin);
     let run = running.finish();
     run.assert_exit(0);
-    assert!(peaks[9] <= peaks[0] + peaks[0] / 20, "{peaks:?}");
+    // The first tenth may not have had as much of everything at once as there ever is.
+    assert!(peaks[9] <= peaks[1] + peaks[1] / 20, "{peaks:?}");
     let told = place.read_text("told");
     let told: HashSet<&str> = told.lines().collect();
     assert!(told.len() == MANY && told.iter().all(|line| line.ends_with(" 200")), "{} records", told.len());
