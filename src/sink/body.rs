@@ -252,7 +252,7 @@ impl Body {
         let before = self.digests.hashed();
         let read = self.read_back(*bytes);
         *bytes = bytes.saturating_sub(self.digests.hashed() - before);
-        self.unread = read.err();
+        self.unread = self.unread.take().or(read.err());
         if self.unread.is_none() && self.is_behind() { Poll::Pending } else { Poll::Ready(()) }
     }
 
