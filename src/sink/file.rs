@@ -7,7 +7,6 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::fault::Fault;
@@ -230,7 +229,7 @@ impl OutputFile {
 
     /// By what the open file is known again under another name; `None` when it is not open.
     pub fn mark(&self) -> Option<String> {
-        self.opened().and_then(|file| sys::stat_open(file).ok()).map(|stat| mark(&stat))
+        self.opened().and_then(|file| sys::stat_open(file).ok()).map(|stat| sys::mark(&stat))
     }
 
     /// Keeps the entity tag with which it came in answer to `request`, for [`Known`](super::known::Known).
@@ -266,8 +265,8 @@ impl OutputFile {
         // What is not told is not to be there.
         match state {
             State::Part(part) if self.replace == Replace::Reversibly => part.take_back(&dir, self.target.file()),
-            State::Part(part) => unlink_if(&dir, self.target.file(), part.file()),
-            State::Unnamed(file) => unlink_if(&dir, self.target.file(), &file),
+            State::Part(part) => sys::unlink_if(&dir, self.target.file(), part.file()),
+            State::Unnamed(file) => sys::unlink_if(&dir, self.target.file(), &file),
             State::Closed | State::Found(_) => {}
         }
         Err(Fault::system("flush the directory of", self.target.path(), errno))
@@ -397,22 +396,6 @@ impl OutputFile {
             sys::flush(part.file()).map_err(fault)?;
         }
         Ok(part)
-    }
-}
-
-/// What a file keeps when it gets another name, and no other file has: a number that is used again comes with another
-/// time, as does another content.
-pub fn mark(stat: &Stat) -> String {
-    format!("{:x}-{:x}-{:x}.{:x}", stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
-}
-
-/// Takes the name `name` from the open `file`, if it has it.
-fn unlink_if(dir: &OwnedFd, name: &str, file: &OwnedFd) {
-    if let (Ok(named), Ok(open)) = (sys::stat(dir, name), sys::stat_open(file))
-        && (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)
-    {
-        // The disk has told of an error already.
-        let _ = sys::unlink(dir, name);
     }
 }
 

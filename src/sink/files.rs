@@ -5,12 +5,14 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use rustix::fs::FileType;
+
 use super::body::{Body, Place};
 use super::checksums::Checksums;
 use super::claims::{self, Claimed, Owners};
 use super::digest::Digests;
 use super::fault::Fault;
-use super::file::{self, OutputFile, Published, Replace};
+use super::file::{OutputFile, Published, Replace};
 use super::hash::Digest;
 use super::known::Known;
 use super::name::Name;
@@ -170,7 +172,7 @@ impl Files {
         let name = Name::new(names::confined(path).ok().filter(|confined| confined == path)?);
         let dir = self.tree().directory(name.directory(), Missing::Report).ok()?;
         let stat = sys::stat(&*dir, name.file()).ok()?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || file::mark(&stat) != mark {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || sys::mark(&stat) != mark {
             return None;
         }
         // The kill may have come before its other name, or the file that it replaced, was taken away.

@@ -154,6 +154,22 @@ pub fn set_attribute(fd: impl AsFd, name: &str, value: &[u8]) -> Result<()> {
     retry_on_intr(|| rustix::fs::fsetxattr(&fd, name, value, XattrFlags::empty()))
 }
 
+/// What a file keeps when it gets another name, and no other file has: a number that is used again comes with another
+/// time, as does another content.
+pub fn mark(stat: &Stat) -> String {
+    format!("{:x}-{:x}-{:x}.{:x}", stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+}
+
+/// Takes the name `name` from the open `file`, if it has it.
+pub fn unlink_if(dir: &OwnedFd, name: &str, file: &OwnedFd) {
+    if let (Ok(named), Ok(open)) = (stat(dir, name), stat_open(file))
+        && (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)
+    {
+        // The disk has told of an error already.
+        let _ = unlink(dir, name);
+    }
+}
+
 /// Sets the modification time, in Unix seconds.
 pub fn set_modified(fd: impl AsFd, seconds: i64) -> Result<()> {
     let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
