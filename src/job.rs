@@ -115,6 +115,11 @@ pub struct Host {
     pub port: u16,
 }
 
+/// Whether a response asks for its whole host to be left alone: 429, or 503 with Retry-After.
+pub fn asks_for_a_pause(status: u32, names_a_time: bool) -> bool {
+    status == 429 || (status == 503 && names_a_time)
+}
+
 /// How a job ended. Exactly one for every accepted line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -157,6 +162,8 @@ pub enum Persistence {
     NoSpace,
     /// A part of what was missing came: to ask for the rest costs no attempt.
     Advancing,
+    /// Nothing was asked for, since its host asked to be left alone just then: that was no attempt.
+    Held,
 }
 
 /// What this machine ran out of.
@@ -210,6 +217,11 @@ impl Failure {
     /// The same failure, of an attempt that brought a part of the rest.
     pub fn advancing(self) -> Self {
         Failure { persistence: Persistence::Advancing, ..self }
+    }
+
+    /// The same failure, of what was not asked for.
+    pub fn held(self) -> Self {
+        Failure { persistence: Persistence::Held, ..self }
     }
 
     /// The input line cannot be a job (`CURLE_URL_MALFORMAT`).

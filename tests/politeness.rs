@@ -2,11 +2,13 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
+use crate::harness::authority::Alpn;
 use crate::harness::nginx::Listen;
-use crate::harness::raw::BlackHole;
-use crate::harness::{Authority, Fetch, Finished, Gate, Nginx, Raw, Reply, Seen, Server, Step, until};
+use crate::harness::raw::{BlackHole, Wire};
+use crate::harness::{Authority, Fetch, Finished, Gate, Nginx, Raw, Reply, Seen, Server, Step, Stream, until};
 
 /// Every record's number of retries is what the server counted.
 #[track_caller]
@@ -355,4 +357,68 @@ fn what_is_done_about_a_host_that_cannot_be_reached_is_told_to_those_who_ask() {
         run.assert_exit(1).check_invariants(5).assert_stderr_has("failures in a row");
         assert_eq!(run.stderr_text().matches("one attempt at a time, the next in 0.5 s").count(), told, "{run}");
     }
+}
+
+/// Fetches eight URLs of a server whose first connection is told `answer` while the others are in the middle of their
+/// handshakes, which go on when that was understood. When that was, and when requests came afterwards.
+#[track_caller]
+fn requests_after(answer: &'static str) -> (Finished, Instant, Vec<Instant>) {
+    let authority = Authority::new();
+    let (connections, understood) = (Arc::new(AtomicUsize::new(0)), Arc::new(OnceLock::new()));
+    let arrived = Arc::new(Mutex::new(Vec::new()));
+    let (goes_on, requests) = (Arc::clone(&understood), Arc::clone(&arrived));
+    let raw = Raw::tls(authority.identity().server_config(Alpn::Http11), move |number| {
+        connections.fetch_add(1, Ordering::SeqCst);
+        let (connections, goes_on, requests) = (connections.clone(), goes_on.clone(), requests.clone());
+        vec![Step::Speak(Arc::new(move |wire: &mut dyn Wire| {
+            let mut head = [0; 16_384];
+            if number == 0 {
+                let _ = wire.read(&mut head)?;
+                until("the others' connections", || connections.load(Ordering::SeqCst) >= 8);
+                wire.write_all(answer.as_bytes()).and_then(|()| wire.flush())?;
+                return wire.read(&mut head).map(drop);
+            }
+            until("the pause", || goes_on.get().is_some());
+            // The handshake, and the request if there is one.
+            while wire.read(&mut head)? > 0 {
+                requests.lock().expect("no panic while held").push(Instant::now());
+                wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").and_then(|()| wire.flush())?;
+            }
+            Ok(())
+        }))]
+    });
+    let list: Vec<String> = (0..8).map(|number| raw.url(&format!("/{number}"))).collect();
+    let running = Fetch::recorded().args(["-j", "8", "--cacert"]).arg(authority.pem()).urls(&list).start();
+    running.wait_for_line(Stream::Err, " answered ");
+    let now = Instant::now();
+    understood.set(now).expect("once");
+    let run = running.finish();
+    let arrived = arrived.lock().expect("no panic while held").clone();
+    (run, now, arrived)
+}
+
+#[test]
+fn what_is_still_connecting_when_its_host_asks_for_a_pause_sends_nothing_inside_it() {
+    for answer in [
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 1000\r\n\r\na page that does not end",
+    ] {
+        let (run, understood, arrived) = requests_after(answer);
+        run.assert_exit(0).check_invariants(8);
+        // A moment of the two seconds had passed by then.
+        let inside = arrived.iter().find(|at| **at - understood < Duration::from_millis(1500));
+        assert_eq!(inside.map(|at| *at - understood), None, "{run}");
+        assert_eq!(arrived.len(), 8, "each is asked for once, the first again\n{run}");
+        let retries: Vec<u64> = run.records().iter().filter_map(|record| record["num_retries"].as_u64()).collect();
+        assert_eq!(retries.iter().sum::<u64>(), 1, "to be held back is no attempt: {retries:?}\n{run}");
+    }
+}
+
+#[test]
+fn what_is_still_connecting_when_its_host_is_closed_sends_nothing() {
+    let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 9999\r\nContent-Length: 0\r\n\r\n";
+    let (run, _, arrived) = requests_after(answer);
+    run.assert_exit(1).check_invariants(8);
+    assert!(arrived.is_empty(), "{run}");
+    assert!(run.records().iter().all(|record| record["error_class"] == "http"), "{run}");
 }

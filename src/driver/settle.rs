@@ -79,9 +79,8 @@ impl Driver {
 
     /// An attempt is over: a whole body lands, a failure is tried again or settled.
     fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { mut job, mut body, result, stats, retry_after, connected, answered_by, started } = done;
+        let Done { job, mut body, result, stats, retry_after, connected, answered_by, started } = done;
         let result = result.and_then(|()| body.as_mut().map_or(Ok(()), Body::verify));
-        job.tries.ended = Some(self.now);
         let url = result.is_err().then(|| job.url.clone());
         let verdict = self.schedule.ended(
             job,

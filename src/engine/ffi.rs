@@ -259,8 +259,9 @@ pub fn no_capath<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
 /// Someone who wants to know when a request is about to be sent.
 pub trait Prereq {
     /// The connection stands (TLS included) and the request goes out next (`CURLOPT_PREREQFUNCTION`). Called once
-    /// for every request, redirects too. Must not panic and must not call libcurl.
-    fn connected(&self);
+    /// for every request, the repeated ones of a challenge too. Whether it may: otherwise the transfer ends with
+    /// `CURLE_ABORTED_BY_CALLBACK`. Must not panic and must not call libcurl.
+    fn connected(&self) -> bool;
 }
 
 /// A handler that shares what libcurl tells with libcurl. Not the handler itself: the other callbacks have it
@@ -283,8 +284,9 @@ pub fn on_connected<H: Linked>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
     ) -> c_int {
         // SAFETY: `data` is the link, set below; the handler keeps it as long as the easy handle lives, and nobody
         // has an exclusive reference to what an Rc shares.
-        unsafe { &*(data as *const L) }.connected();
-        0 // CURL_PREREQFUNC_OK
+        let may_go = unsafe { &*(data as *const L) }.connected();
+        // CURL_PREREQFUNC_OK, CURL_PREREQFUNC_ABORT
+        if may_go { 0 } else { 1 }
     }
     let link = Rc::as_ptr(easy.get_ref().link());
     let callback: extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int = callback::<H::Link>;

@@ -12,6 +12,7 @@ mod deadlines;
 mod disposition;
 mod easy;
 mod ffi;
+mod gate;
 mod hosts;
 mod probe;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use self::cookies::Jar;
 use self::deadlines::Pulse;
 use self::easy::{Connection, Setup};
 use self::ffi::{Callbacks, EventMulti, Watch};
+use self::gate::Gates;
 use self::hosts::Hosts;
 use self::route::Names;
 use self::selector::Selector;
@@ -180,6 +182,7 @@ pub struct Engine {
     ready: Vec<Ready>,
     tidings: Rc<Tidings>,
     hosts: Hosts,
+    gates: Gates,
     /// Hosts whose connections came to stand in this turn.
     connected: Vec<Host>,
     throttle: Throttle,
@@ -224,6 +227,7 @@ impl Engine {
             ready: Vec::new(),
             tidings,
             hosts: Hosts::default(),
+            gates: Gates::default(),
             connected: Vec::new(),
             throttle,
             finished: VecDeque::new(),
@@ -255,9 +259,9 @@ impl Engine {
             (Method::Get, Coding::AsSent) => Expect::AsSent,
             (Method::Get, Coding::Decoded) => Expect::Decoded,
         };
-        let permit = self.throttle.permit(&job.host, now);
+        let (pass, permit) = (self.gates.pass(&job.host), self.throttle.permit(&job.host, now));
         let cookies = self.jar.as_ref().map(Jar::share);
-        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, permit, cookies, body);
+        let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, pass, permit, cookies, body);
         let setup = self.setup(&job, now);
         let added = easy::configure(&self.options.request, &setup, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))

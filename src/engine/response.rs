@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::disposition;
 use super::range::ContentRange;
-use crate::job::{ErrorClass, Failure};
+use crate::job::{self, ErrorClass, Failure};
 use crate::sink::{Resume, Version};
 
 /// A Retry-After beyond this is nonsense and counts as this: ten years.
@@ -126,6 +126,11 @@ impl Response {
     /// Whether this is a whole head that leads elsewhere.
     pub fn is_redirect(&self) -> bool {
         (300..400).contains(&self.status) && self.location && self.complete
+    }
+
+    /// Whether its host is to be left alone for a while.
+    pub fn asks_for_a_pause(&self) -> bool {
+        job::asks_for_a_pause(self.status, self.retry_after.is_some())
     }
 
     /// How long to keep away, as the server asks. A date counts from the response's own `Date`, so that a clock that

@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::Fault;
 use super::coding::Decoder;
 use super::ffi::{self, CookieShare};
+use super::gate::Pass;
 use super::response::{Accepted, Asked, Response};
 use super::throttle::Permit;
 use crate::job::{ErrorClass, Failure};
@@ -31,6 +32,9 @@ const REDIRECT_BODY_MAX: u64 = 1024 * 1024;
 pub struct Link {
     token: usize,
     tidings: Rc<Tidings>,
+    pass: Pass,
+    /// The request was not sent, for want of a good pass.
+    held: Cell<bool>,
     connected: Cell<bool>,
     /// Connections, or uses of one, that a request went out on.
     requests: Cell<u64>,
@@ -43,6 +47,8 @@ pub struct Tidings {
     pub connected: RefCell<Vec<usize>>,
     /// Tokens of transfers that paused, since they came faster than the limits allow.
     pub paused: RefCell<Vec<usize>>,
+    /// Tokens of transfers whose answer asks for its host to be left alone.
+    pub busy: RefCell<Vec<usize>>,
     /// Body bytes received by all transfers so far.
     pub received: Cell<u64>,
     fault: Option<Fault>,
@@ -101,12 +107,14 @@ impl Transfer {
         token: usize,
         tidings: Rc<Tidings>,
         expect: Expect,
+        pass: Pass,
         permit: Permit,
         cookies: Option<Rc<CookieShare>>,
         body: Body,
     ) -> Self {
+        let (held, connected, requests) = (Cell::new(false), Cell::new(false), Cell::new(0));
         Transfer {
-            link: Rc::new(Link { token, tidings, connected: Cell::new(false), requests: Cell::new(0) }),
+            link: Rc::new(Link { token, tidings, pass, held, connected, requests }),
             expect,
             permit,
             cookies,
@@ -195,6 +203,7 @@ impl Transfer {
     pub fn finish(&mut self, whole: bool) -> (Option<Body>, Option<Result<(), Failure>>) {
         let verdict = match self.failure.take() {
             Some(failure) => Some(Err(failure)),
+            None if self.link.held.get() => Some(Err(held())),
             None if self.is_unwanted() => Some(Ok(())),
             None if whole => Some(self.last()),
             None => None,
@@ -284,12 +293,22 @@ fn over() -> Failure {
     Failure::local("the transfer is over")
 }
 
+/// The host asked to be left alone while the connection was made.
+fn held() -> Failure {
+    // CURLE_ABORTED_BY_CALLBACK
+    Failure::new(ErrorClass::Cancelled, 42, "its host asked to be left alone before the request was sent").held()
+}
+
 impl Handler for Transfer {
     fn header(&mut self, line: &[u8]) -> bool {
         let complete = self.response.complete;
         self.response.read(line);
         if self.response.complete && !complete && self.response.status >= 200 {
             self.responses += 1;
+            if self.response.asks_for_a_pause() {
+                self.link.pass.end_all();
+                self.link.tidings.busy.borrow_mut().push(self.link.token);
+            }
         }
         if self.failure.is_none()
             && self.was_redirected()
@@ -371,10 +390,15 @@ impl ffi::Sharing for Transfer {
 }
 
 impl ffi::Prereq for Link {
-    fn connected(&self) {
+    fn connected(&self) -> bool {
+        if !self.pass.is_good() {
+            self.held.set(true);
+            return false;
+        }
         self.requests.set(self.requests.get().wrapping_add(1));
         if !self.connected.replace(true) {
             self.tidings.connected.borrow_mut().push(self.token);
         }
+        true
     }
 }

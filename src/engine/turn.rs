@@ -189,6 +189,18 @@ impl Engine {
             });
             self.give_back(entry, body, result);
         }
+        self.leave_busy();
+    }
+
+    /// An answer that asks for a pause ends with its head: whoever learns of the pause is not to wait for a page that
+    /// nobody reads.
+    fn leave_busy(&mut self) {
+        for token in self.tidings.busy.take() {
+            if let Some(mut entry) = self.running.remove(&token) {
+                let (body, verdict) = entry.handle.get_mut().finish(true);
+                self.give_back(entry, body, verdict.unwrap_or(Ok(())));
+            }
+        }
     }
 
     /// A socket that cannot be watched fails the one transfer it belongs to.

@@ -293,6 +293,10 @@ impl Schedule {
             // Nobody is left who could make room.
             Sign::Full if self.running == 0 => return Verdict::Settled(job),
             Sign::Short | Sign::Full => job.tries.free += 1,
+            _ if failure.persistence == Persistence::Held => {
+                queue.push_first(job, now);
+                return Verdict::Kept;
+            }
             _ if failure.persistence == Persistence::Advancing => job.tries.free += 1,
             _ if class == ErrorClass::Range && is_restart && !job.tries.restarted => {
                 job.tries.restarted = true;
@@ -314,13 +318,13 @@ impl Schedule {
                 if !retry.in_time(&job, at) {
                     return Verdict::Settled(job);
                 }
-                job.num_retries += 1;
+                (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
                 self.sequence += 1;
                 queue.push_delayed(job, at, self.sequence, now);
                 return Verdict::Kept;
             }
         }
-        job.num_retries += 1;
+        (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
         queue.push_again(job, now);
         Verdict::Kept
     }

@@ -109,6 +109,12 @@ impl Queue {
         self.again.push_back(waiting);
     }
 
+    /// A job that was released, and is to be released again before all others.
+    pub fn push_first(&mut self, job: Job, now: Instant) {
+        let waiting = self.wrap(job, now);
+        self.again.push_front(waiting);
+    }
+
     /// A job that is tried again at `at`; `sequence` keeps the order of equals.
     pub fn push_delayed(&mut self, job: Job, at: Instant, sequence: u64, now: Instant) {
         let waiting = self.wrap(job, now);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::{ErrorClass, Failure, Host, Job, Persistence};
+use crate::job::{self, ErrorClass, Failure, Host, Job, Persistence};
 
 /// Upper bound of the first delay. With full jitter the mean is half of it, and a server that is back after three
 /// seconds is missed by four retries once in 300 times.
@@ -84,8 +84,7 @@ pub fn sign(attempt: &Attempt<'_>) -> Sign {
         (_, Persistence::Advancing) => Sign::Served,
         (ErrorClass::Local | ErrorClass::Cancelled | ErrorClass::Input, _) => Sign::Nothing,
         (ErrorClass::Http, _) => match attempt.status {
-            Some(429) => Sign::Busy(429),
-            Some(503) if attempt.retry_after.is_some() => Sign::Busy(503),
+            Some(status) if job::asks_for_a_pause(status, attempt.retry_after.is_some()) => Sign::Busy(status),
             Some(503) => Sign::Refused,
             // A gateway's word about somebody else.
             Some(502 | 504 | 520..=524) => Sign::Nothing,
