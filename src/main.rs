@@ -3,10 +3,11 @@
 //! The map of this house: [`cli`] says what may be typed, [`config`] what it means, [`driver`] runs the loop. The
 //! rooms it walks through are [`source`] (where jobs come from), [`schedule`] (what runs when), [`engine`] (bytes in
 //! motion), [`sink`] (where bytes land), [`journal`] (what is settled) and [`report`] (what people and programs see); [`job`] has the words they
-//! share.
+//! share, [`address`] says where a URL leads.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod address;
 mod cli;
 mod config;
 mod driver;

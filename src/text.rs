@@ -1,10 +1,31 @@
 //! Rules about text that several rooms print.
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 /// Whether `c` must not reach a terminal, a log or a file's name as it is: it would control the terminal (C0, C1, DEL),
 /// break the line (the line and paragraph separators) or reorder what is shown (the bidirectional controls of UAX #9).
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` as UTF-8: bytes that are none are percent-encoded, as they would be sent.
+pub fn readable(text: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(text) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            let mut readable = String::with_capacity(text.len() + 16);
+            for chunk in text.utf8_chunks() {
+                readable.push_str(chunk.valid());
+                for byte in chunk.invalid() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(readable, "%{byte:02X}");
+                }
+            }
+            Cow::Owned(readable)
+        }
+    }
 }
 
 /// A URL that was parsed once, without `user:password@`. Its authority begins after `://` and ends before the next `/`, `?`
@@ -31,6 +52,12 @@ pub fn without_quoted_credentials(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_shown_percent_encoded() {
+        assert_eq!(readable(b"http://h/\xff\xc3\x28"), "http://h/%FF%C3(");
+        assert_eq!(readable("http://h/ü".as_bytes()), "http://h/ü");
+    }
 
     #[test]
     fn what_commands_a_terminal_or_reorders_a_line_is_hostile_and_no_letter_is() {

@@ -10,10 +10,10 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::address::{Address, Addresses};
 use super::lines::Condition;
 use super::parse::{Refused, Request, address_of, check_url, checked_name};
 use super::shown;
+use crate::address::{Address, Addresses};
 use crate::job::{Checksum, Id, Mirror, Particulars};
 
 /// What a message says about a mistake.

@@ -6,7 +6,6 @@
 //! A regular file is read to the end that it has when that end is reached: lines appended while it is read count, and
 //! of a file that is truncated what was already read counts.
 
-mod address;
 mod fifo;
 mod input;
 mod json;
@@ -30,9 +29,9 @@ use self::lines::{Condition, LIMIT, Line, Lines};
 use self::parse::{Parser, Refused, Verdict};
 use crate::job::{Failure, Host, Job, Origin, Tries};
 
-pub use self::address::Base;
 pub use self::fifo::InUse;
 pub use self::parse::Format;
+pub use crate::address::Base;
 
 /// Bytes read at most in one call that finds no job.
 const PIECE: usize = 256 * 1024;

@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
-use super::address::{Address, Addresses, Base};
 use super::json;
 use super::lines::Condition;
-use super::shown::{self, readable};
+use super::shown;
+use crate::address::{Address, Addresses, Base};
 use crate::job::{Checksum, Particulars};
-use crate::text::without_credentials;
+use crate::text::{readable, without_credentials};
 
 /// What a line is.
 #[derive(Debug, PartialEq, Eq)]

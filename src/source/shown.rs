@@ -3,31 +3,11 @@
 //! Works on text, not on parsed URLs, because lines that are no URL are shown too. Where a line leaves open what in
 //! it is a password, too much is hidden rather than too little. Escaping for a terminal is done where it is printed.
 
-use std::borrow::Cow;
-use std::fmt::Write;
-
 use super::lines::Condition;
+use crate::text::readable;
 
 /// Longest URL that is kept of a refused line, in bytes. Enough to recognise it by.
 const BOUND: usize = 2048;
-
-/// `text` as UTF-8: bytes that are none are percent-encoded, as they would be sent.
-pub fn readable(text: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(text) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            let mut readable = String::with_capacity(text.len() + 16);
-            for chunk in text.utf8_chunks() {
-                readable.push_str(chunk.valid());
-                for byte in chunk.invalid() {
-                    // Writing to a String cannot fail.
-                    let _ = write!(readable, "%{byte:02X}");
-                }
-            }
-            Cow::Owned(readable)
-        }
-    }
-}
 
 /// The beginning of a refused line, up to the TAB before its name, without anything that may be a password.
 pub fn refused(line: &[u8], condition: Condition) -> String {
@@ -125,11 +105,5 @@ mod tests {
         assert_eq!(refused(&cut, Condition::TooLong), "http://");
         assert_eq!(refused(b"http://u:S3CR", Condition::Torn), "http://");
         assert_eq!(refused(b"http://h/S3", Condition::Torn), "http://h/S3");
-    }
-
-    #[test]
-    fn bytes_that_are_no_utf8_are_shown_percent_encoded() {
-        assert_eq!(readable(b"http://h/\xff\xc3\x28"), "http://h/%FF%C3(");
-        assert_eq!(readable("http://h/ü".as_bytes()), "http://h/ü");
     }
 }

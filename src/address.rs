@@ -10,8 +10,8 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::shown::readable;
 use crate::job::{Credentials, Host};
+use crate::text::readable;
 
 /// Schemes that are written without `//`: a line that begins with one is no forgotten `https://`.
 const WITHOUT_SLASHES: [&str; 10] =
