@@ -4,6 +4,7 @@
 //! Plain data on `std` alone. Nothing here does anything; a `Job` is moved from owner to owner, never flagged.
 
 mod checksum;
+mod hop;
 mod particulars;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use checksum::Checksum;
+pub use hop::Hop;
 pub use particulars::{Id, Mirror, Particulars};
 
 /// One accepted input line on its way to its single result.
@@ -32,8 +34,10 @@ pub struct Job {
     pub request_url: String,
     /// User and password from the URL.
     pub credentials: Option<Credentials>,
-    /// Whom the request goes to; hosts are scheduled apart.
+    /// Whom the first request goes to; hosts are scheduled apart.
     pub host: Host,
+    /// Where a redirect led; the next request goes there. A retry that costs an attempt begins at the URL again.
+    pub hop: Option<Box<Hop>>,
     /// The output name that followed a TAB, as given. Without one, the claimed name where another run, of this line
     /// alone, would choose differently.
     pub name: Option<String>,
@@ -62,7 +66,7 @@ pub struct Tries {
     pub first: Option<Instant>,
     /// When its last attempt was released.
     pub released: Option<Instant>,
-    /// When its last attempt ended; `None` before the first one did.
+    /// When the attempt ended that is tried again; `None` otherwise.
     pub ended: Option<Instant>,
     /// Of [`Job::num_retries`], those that cost no attempt.
     pub free: u32,
@@ -334,7 +338,7 @@ impl ErrorClass {
 }
 
 /// What libcurl measured in the last attempt; named as curl's `--write-out` names it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// URL of the last request after redirects, without credentials.
     pub url_effective: Option<String>,

@@ -133,12 +133,30 @@ fn many_names_are_looked_up_once_each_by_few_threads() {
 
 #[test]
 fn a_name_whose_address_changes_is_looked_up_again_after_a_minute() {
+    look_up_again(|server, number| server.url_as("moving.test", &format!("/{number}")));
+}
+
+#[test]
+fn a_name_that_redirects_lead_to_is_looked_up_again_after_a_minute() {
+    look_up_again(|server, number| server.url_as("127.0.0.1", &format!("/to{number}")));
+}
+
+#[track_caller]
+fn look_up_again(url: impl Fn(&Server, usize) -> String) {
     let Some(clock) = Clock::new(Faked::All) else { return };
     let Some(dns) = Dns::start(|_| (NOW, here())) else { return };
-    let server = Server::http(|_| Reply::ok("here").header("connection", "close"));
+    let server = Server::http(|seen| {
+        let reply = match seen.path.strip_prefix("/to") {
+            Some(number) => {
+                Reply::redirect(302, format!("http://{}/{number}", seen.host.replace("127.0.0.1", "moving.test")))
+            }
+            None => Reply::ok("here"),
+        };
+        reply.header("connection", "close")
+    });
     let mut running = Fetch::recorded().stdin(Stdin::Open).clocked_by(&clock).asking(&dns).start();
     let mut fetch = |number: usize| {
-        running.write_stdin(format!("{}\n", server.url_as("moving.test", &format!("/{number}"))));
+        running.write_stdin(format!("{}\n", url(&server, number)));
         running.wait_for_lines(Stream::Out, number + 1);
         dns.asked().len()
     };

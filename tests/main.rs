@@ -25,6 +25,7 @@ mod fifo;
 mod frames;
 mod handshakes;
 mod help;
+mod hops;
 mod http2;
 mod input;
 mod journal;

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use super::{CURLS_CONNECT_TIMEOUT, netrc, unless_zero};
 use crate::cli::{self, Args, RequestArgs};
 use crate::engine::{
-    self, AuthMethod, Bandwidth, Client, Coding, Family, Http, Identity, Method, Referer, Request, Route, Schemes,
-    Secret, Tls, Token, Verify,
+    self, AuthMethod, Bandwidth, Client, Coding, Family, Http, Identity, Method, Redirects, Referer, Request, Route,
+    Schemes, Secret, Tls, Token, Verify,
 };
 use crate::job::Credentials;
 
@@ -37,9 +37,11 @@ pub fn request(args: &mut Args) -> anyhow::Result<Request> {
         coding: if given.compressed { Coding::Decoded } else { Coding::AsSent },
         method: if given.head { Method::Head } else { Method::Get },
         custom_method: given.method.take().filter(|method| method != "GET"),
-        max_redirs: (!given.no_location).then_some(given.max_redirs),
+        redirects: Redirects {
+            most: (!given.no_location).then_some(given.max_redirs),
+            schemes: schemes(given.proto_redir),
+        },
         schemes: schemes(given.proto),
-        redirect_schemes: schemes(given.proto_redir),
         route: route(given)?,
         connect_timeout: unless_zero(args.connect_timeout).unwrap_or(CURLS_CONNECT_TIMEOUT),
         bandwidth: Bandwidth { total: args.limit_rate, per_host: args.limit_rate_per_host },

@@ -237,8 +237,8 @@ impl Driver {
         }
         while self.has_room() {
             match self.schedule.next(self.now) {
-                schedule::Next::Start(job) => {
-                    if let Some(ended) = job.tries.ended {
+                schedule::Next::Start(mut job) => {
+                    if let Some(ended) = job.tries.ended.take() {
                         let waited = self.now.saturating_duration_since(ended).as_secs_f64();
                         self.report.detail(&format!("{}: retry {} after {waited:.2} s", job.url, job.num_retries));
                     }

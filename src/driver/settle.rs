@@ -10,7 +10,7 @@ use crate::fatal::Fatal;
 use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
 use crate::schedule::{self, Attempt, Verdict};
 use crate::signals::Shutdown;
-use crate::sink::{Body, Landed};
+use crate::sink::Landed;
 
 impl Driver {
     /// Everything that ended in this turn: published or tried again, and told.
@@ -79,8 +79,11 @@ impl Driver {
 
     /// An attempt is over: a whole body lands, a failure is tried again or settled.
     fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { job, mut body, result, stats, retry_after, connected, answered_by, started } = done;
-        let result = result.and_then(|()| body.as_mut().map_or(Ok(()), Body::verify));
+        let Done { job, mut body, result, stats, retry_after, connected, hop, started } = done;
+        let result = match (&mut body, &hop) {
+            (Some(body), None) => result.and_then(|()| body.verify()),
+            _ => result,
+        };
         let url = result.is_err().then(|| job.url.clone());
         let verdict = self.schedule.ended(
             job,
@@ -88,7 +91,6 @@ impl Driver {
                 outcome: result.as_ref().copied(),
                 status: stats.as_ref().and_then(|stats| stats.http_code),
                 retry_after,
-                answered_by: answered_by.as_ref(),
                 connected,
                 first_byte: stats.as_ref().and_then(|stats| stats.time_starttransfer).filter(|time| !time.is_zero()),
                 bytes: stats.as_ref().map_or(0, |stats| stats.size_download),
@@ -96,6 +98,13 @@ impl Driver {
             self.now,
         );
         let failure = match (result, body) {
+            (Ok(()), Some(body)) if hop.is_some() => {
+                self.sink.abandon(body, None);
+                return match verdict {
+                    Verdict::Settled(job) => self.follow(Job { hop, ..job }),
+                    _ => Ok(()),
+                };
+            }
             (Ok(()), Some(body)) => {
                 if let Verdict::Settled(job) = verdict {
                     self.landing.push_back(Landing { job, body, stats, started });
@@ -125,6 +134,14 @@ impl Driver {
             _ => Outcome::Failed(failure),
         };
         self.record(job, outcome, stats, Saved::default(), started)
+    }
+
+    /// A redirect leads on: to a host that has its own queue, and may not be asked right now.
+    fn follow(&mut self, job: Job) -> anyhow::Result<()> {
+        match self.schedule.follow(job, self.now) {
+            Some(job) => self.tell(job, Outcome::Cancelled(Cow::from("stopped while the redirect's host has it wait"))),
+            None => Ok(()),
+        }
     }
 
     /// A job that failed, unless it has a mirror left: then it waits for that, like a new one.
@@ -158,6 +175,7 @@ impl Driver {
     ) -> anyhow::Result<()> {
         let time_queue = started.saturating_duration_since(job.accepted);
         self.sink.settled(job.urlnum);
+        let stats = job.through(stats);
         let settled = Settled { job, outcome, stats, saved, time_queue };
         self.journal.record(&settled);
         self.report.settled(&settled)?;
@@ -216,6 +234,9 @@ impl Driver {
     /// What runs is cancelled, and the reader of standard output has a moment to take what is told of it.
     fn end_transfers(&mut self) -> anyhow::Result<()> {
         self.engine.cancel();
+        for job in self.schedule.drain(self.now) {
+            self.tell(job, Outcome::Cancelled(Cow::from("stopped")))?;
+        }
         for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
             self.sink.abandon(body, None);
             self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;

@@ -1,6 +1,6 @@
 //! Who asks: which credentials go to a job's server, and by which method.
 //!
-//! libcurl sends them to the origin (scheme, host, port) of the first request and to no other that a redirect leads to.
+//! They are sent to the origin (scheme, host, port) of the job's URL and to no other that a redirect leads to.
 
 use std::collections::BTreeMap;
 
@@ -57,6 +57,9 @@ pub enum Method {
 impl Identity {
     /// Has `easy` show what fits `job`.
     pub fn apply(&self, job: &Job, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
+        if job.is_elsewhere() {
+            return Ok(());
+        }
         match (self.user(job), &self.everywhere) {
             (Some(user), _) | (None, Some(Secret::User(user))) => {
                 self.allow(easy)?;

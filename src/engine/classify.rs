@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::ffi;
 use super::transfer::Transfer;
-use crate::job::{ErrorClass, Failure, Lack};
+use crate::job::{ErrorClass, Failure, Job, Lack};
 use crate::sink::lack;
 use crate::text::without_quoted_credentials;
 
@@ -16,7 +16,7 @@ struct Facts<'a> {
     code: CURLcode,
     /// Body bytes that came.
     received: u64,
-    /// The last response was a redirect with a target.
+    /// A redirect led here.
     redirected: bool,
     /// A response's status came.
     answered: bool,
@@ -32,8 +32,8 @@ struct Facts<'a> {
     message: &'a str,
 }
 
-/// The failure of a transfer that ended with `code`, which is not `CURLE_OK`.
-pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> Failure {
+/// The failure of a transfer for `job` that ended with `code`, which is not `CURLE_OK`.
+pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job: &Job) -> Failure {
     let transfer = easy.get_ref();
     if let Some(errno) = transfer.socket_error() {
         let error = std::io::Error::from(errno);
@@ -43,7 +43,7 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>) -> F
     classify(Facts {
         code,
         received: transfer.received(),
-        redirected: transfer.was_redirected(),
+        redirected: job.hop.is_some(),
         answered: transfer.status() != 0,
         connected: transfer.is_shaking_hands(),
         requested: transfer.is_connected(),
@@ -87,15 +87,9 @@ fn classify(facts: Facts<'_>) -> Failure {
         | 90 /* CURLE_SSL_PINNEDPUBKEYNOTMATCH */
         | 91 /* CURLE_SSL_INVALIDCERTSTATUS */
         | 98 /* CURLE_SSL_CLIENTCERT */ => return Failure::new(Tls, code_number(facts.code), text(facts)).lasting(),
-        curl_sys::CURLE_TOO_MANY_REDIRECTS => Redirect,
-        // Userinfo in a URL, which only a redirect can bring.
-        curl_sys::CURLE_LOGIN_DENIED => {
-            return Failure::new(Redirect, code_number(facts.code), "the redirect names a user: not followed");
-        }
-        curl_sys::CURLE_UNSUPPORTED_PROTOCOL | curl_sys::CURLE_URL_MALFORMAT if facts.redirected => Redirect,
         // --proto does not allow it. An answer that is no HTTP has the same code.
         curl_sys::CURLE_UNSUPPORTED_PROTOCOL if !facts.requested => Input,
-        curl_sys::CURLE_URL_MALFORMAT if !facts.answered => Input,
+        curl_sys::CURLE_URL_MALFORMAT if !facts.answered => if facts.redirected { Redirect } else { Input },
         curl_sys::CURLE_PARTIAL_FILE => Partial,
         curl_sys::CURLE_FILESIZE_EXCEEDED => TooLarge,
         curl_sys::CURLE_WRITE_ERROR
@@ -221,11 +215,8 @@ mod tests {
             (Facts { code: 1, ..CONNECTED }, Protocol, Persistence::Passing),
             (Facts { code: 1, ..resolving }, Input, Persistence::Lasting),
             (Facts { code: 45, ..connecting }, Local, Persistence::Lasting),
-            (Facts { code: 1, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
-            (Facts { code: 3, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
+            (Facts { code: 3, redirected: true, ..resolving }, Redirect, Persistence::Lasting),
             (Facts { code: 3, ..resolving }, Input, Persistence::Lasting),
-            (Facts { code: 47, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
-            (Facts { code: 67, redirected: true, answered: true, ..CONNECTED }, Redirect, Persistence::Lasting),
             (Facts { code: 63, ..CONNECTED }, TooLarge, Persistence::Lasting),
             (Facts { code: 23, ..CONNECTED }, Local, Persistence::Lasting),
         ] {

@@ -46,12 +46,12 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// An attempt that begins.
-    pub fn new(now: Instant) -> Pulse {
-        Pulse { started: now, moved: now, seen: 0, measured: (now, 0) }
+    /// A request of an attempt that took `spent` before it.
+    pub fn new(now: Instant, spent: Duration) -> Pulse {
+        Pulse { started: now.checked_sub(spent).unwrap_or(now), moved: now, seen: 0, measured: (now, 0) }
     }
 
-    /// When the attempt began.
+    /// When the attempt began, or would have if nothing had waited on its way.
     pub fn started(&self) -> Instant {
         self.started
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn silence_counts_from_the_last_movement_once_connected() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(start);
+        let mut pulse = Pulse::new(start, Duration::ZERO);
         pulse.beat(0, false, start + Duration::from_secs(20));
         assert_eq!(class(&pulse, start, 49), None, "connecting is not silence");
         pulse.beat(1, true, start + Duration::from_secs(40));
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn the_whole_attempt_has_its_limit_however_much_moves() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(start);
+        let mut pulse = Pulse::new(start, Duration::ZERO);
         pulse.beat(7, true, start + Duration::from_secs(99));
         assert_eq!(class(&pulse, start, 99), None);
         assert_eq!(class(&pulse, start, 100), Some(ErrorClass::Timeout));
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn time_in_which_nobody_looked_is_no_silence() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(start);
+        let mut pulse = Pulse::new(start, Duration::ZERO);
         pulse.beat(1, true, start + Duration::from_secs(1));
         assert_eq!(LIMITS.unseen(Duration::from_secs(2)), None);
         assert_eq!(LIMITS.unseen(Duration::from_secs(41)), Some(Duration::from_secs(40)));
@@ -198,7 +198,7 @@ mod tests {
         ];
         for (name, bytes, end) in cases {
             let start = Instant::now();
-            let mut pulse = Pulse::new(start);
+            let mut pulse = Pulse::new(start, Duration::ZERO);
             let given_up = (1..60).find(|second| {
                 let now = start + Duration::from_secs(*second);
                 limits.beat(&mut pulse, bytes(*second), bytes(*second), true, now);
@@ -216,7 +216,7 @@ mod tests {
         let slow = SlowLimit { speed: 100, time: Duration::from_secs(2) };
         let limits = Deadlines { stall: Duration::MAX, total: None, slow: Some(slow) };
         let start = Instant::now();
-        let mut pulse = Pulse::new(start);
+        let mut pulse = Pulse::new(start, Duration::ZERO);
         for second in 1..20 {
             let now = start + Duration::from_secs(second);
             limits.beat(&mut pulse, 0, 0, false, now);

@@ -12,11 +12,12 @@ use curl::easy::{Easy2, HttpVersion, List};
 use super::auth::Identity;
 use super::coding;
 use super::ffi;
+use super::redirect::Rules;
 use super::route::{Names, Route};
 use super::throttle::Bandwidth;
 use super::tls::Tls;
 use super::transfer::Transfer;
-use crate::job::Job;
+use crate::job::{Host, Job};
 
 /// Receive buffer, shared by all transfers of a multi handle. With 16 KiB, the default, large bodies take several times
 /// the CPU; from 512 KiB to 1 MiB a tenth is gained, from there to 4 MiB a twelfth. A turn of one transfer is up to eleven
@@ -50,12 +51,10 @@ pub struct Options {
     pub method: Method,
     /// Sent in its place.
     pub custom_method: Option<String>,
-    /// Redirects followed; `None` for none, not even as a failure of their own.
-    pub max_redirs: Option<u32>,
+    /// Redirects followed.
+    pub redirects: Rules,
     /// Schemes that may be asked for, by URLs and by redirects.
     pub schemes: Schemes,
-    /// Schemes that redirects may lead to.
-    pub redirect_schemes: Schemes,
     /// Limit for name lookup, connection and TLS handshake together.
     pub connect_timeout: Duration,
     /// Bandwidth.
@@ -114,6 +113,15 @@ pub enum Method {
 }
 
 impl Schemes {
+    /// Whether `host` may be asked.
+    pub fn allow(self, host: &Host) -> bool {
+        match self {
+            Schemes::Both => true,
+            Schemes::Http => !host.tls,
+            Schemes::Https => host.tls,
+        }
+    }
+
     fn list(self) -> &'static CStr {
         match self {
             Schemes::Both => c"http,https",
@@ -155,9 +163,8 @@ pub fn configure(
     // libcurl returns this token as CURLINFO_PRIVATE, to the socket callback too.
     ffi::set_token(&mut easy, token)?;
     ffi::on_connected(&mut easy)?;
-    ffi::schemes(&mut easy, options.schemes.list(), options.redirect_schemes.list())?;
-    ffi::refuse_username_in_url(&mut easy)?;
-    easy.url(&setup.job.request_url)?;
+    ffi::schemes(&mut easy, options.schemes.list())?;
+    easy.url(setup.job.target_url())?;
     easy.useragent(&options.user_agent)?;
     let sizes = easy.get_ref().permit().sizes(BUFFER_SIZE);
     easy.buffer_size(sizes.map_or(BUFFER_SIZE, |sizes| sizes.write))?;
@@ -168,10 +175,6 @@ pub fn configure(
         easy.max_recv_speed(sizes.speed)?;
     }
     easy.connect_timeout(options.connect_timeout)?;
-    if let Some(most) = options.max_redirs {
-        easy.follow_location(true)?;
-        easy.max_redirections(most)?;
-    }
     options.tls.apply(&mut easy)?;
     match options.http {
         Http::Negotiated => easy.http_version(HttpVersion::V2TLS)?,
@@ -193,12 +196,12 @@ pub fn configure(
     }
     options.identity.apply(setup.job, &mut easy)?;
     if let Some(referer) = &options.referer {
-        if let Some(url) = &referer.url {
+        let before = setup.job.hop.as_ref().filter(|_| referer.follows).map(|hop| &hop.from);
+        if let Some(url) = before.or(referer.url.as_ref()) {
             easy.referer(url)?;
         }
-        easy.autoreferer(referer.follows)?;
     }
-    if let Some(cookie) = &options.cookie {
+    if let Some(cookie) = options.cookie.as_ref().filter(|_| !setup.job.is_elsewhere()) {
         easy.cookie(cookie)?;
     }
     ffi::share_cookies(&mut easy)?;
@@ -207,13 +210,19 @@ pub fn configure(
     Ok(easy)
 }
 
+/// Headers that are meant for the origin of a job's URL alone.
+const PRIVATE: [&str; 3] = ["authorization", "cookie", "host"];
+
 /// The headers of all requests, but for those that the job's own replace; these; and those that ask for the rest of a
 /// body or for a newer one.
 fn headers(options: &Options, job: &Job, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
     let own = job.particulars.as_ref().map_or(&[][..], |particulars| &particulars.headers);
     let is_replaced = |header: &&String| own.iter().any(|own| name(own).eq_ignore_ascii_case(name(header)));
+    let is_kept = |header: &&String| {
+        !job.is_elsewhere() || !PRIVATE.iter().any(|private| name(header).eq_ignore_ascii_case(private))
+    };
     let mut headers = List::new();
-    for header in options.headers.iter().filter(|header| !is_replaced(header)).chain(own) {
+    for header in options.headers.iter().filter(|header| !is_replaced(header)).chain(own).filter(is_kept) {
         headers.append(header)?;
     }
     let body = easy.get_ref().body();
@@ -232,7 +241,7 @@ fn headers(options: &Options, job: &Job, easy: &mut Easy2<Transfer>) -> Result<(
     let any = !options.headers.is_empty() || !own.is_empty() || version.is_some() || there.is_some();
     if let Some(range) = range {
         // Not CURLOPT_RESUME_FROM, with which libcurl judges the answer by itself, and wrongly: 416 and a body that is
-        // as long as the file here are successes to it. This only sends the header, to where redirects lead too.
+        // as long as the file here are successes to it. This only sends the header.
         easy.range(&range)?;
     }
     if any { easy.http_headers(headers) } else { Ok(()) }
@@ -250,12 +259,13 @@ fn method(options: &Options, job: &Job, easy: &mut Easy2<Transfer>) -> Result<()
     }
     let particulars = job.particulars.as_deref();
     let body = particulars.and_then(|particulars| particulars.body.as_ref());
-    if let Some(body) = body {
+    let stays_behind = job.hop.as_ref().is_some_and(|hop| hop.without_body);
+    if let Some(body) = body.filter(|_| !stays_behind) {
         easy.post(true)?;
         easy.post_fields_copy(body)?;
     }
     let named = particulars.and_then(|particulars| particulars.method.as_ref()).or(options.custom_method.as_ref());
-    // What libcurl does by itself it also does not do where a redirect says so (303).
+    // What libcurl does by itself it also does not do where the body stayed behind. A name that was given is kept.
     let by_itself = if body.is_some() { "POST" } else { "GET" };
     named.filter(|method| *method != by_itself).map_or(Ok(()), |method| easy.custom_request(method))
 }

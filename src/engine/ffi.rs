@@ -22,8 +22,6 @@ const XOAUTH2_BEARER: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 220;
 const CURLAUTH_BEARER: c_long = 1 << 6;
 /// `CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS`.
 const HAPPY_EYEBALLS_TIMEOUT_MS: CURLoption = curl_sys::CURLOPTTYPE_LONG + 271;
-/// `CURLOPT_DISALLOW_USERNAME_IN_URL`.
-const DISALLOW_USERNAME_IN_URL: CURLoption = curl_sys::CURLOPTTYPE_LONG + 278;
 /// `CURLOPT_SSL_EC_CURVES`.
 const SSL_EC_CURVES: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 298;
 /// `CURLOPT_PREREQFUNCTION`.
@@ -32,8 +30,6 @@ const PREREQFUNCTION: CURLoption = curl_sys::CURLOPTTYPE_FUNCTIONPOINT + 312;
 const PREREQDATA: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 313;
 /// `CURLOPT_PROTOCOLS_STR`.
 const PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 318;
-/// `CURLOPT_REDIR_PROTOCOLS_STR`.
-const REDIR_PROTOCOLS_STR: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 319;
 /// `CURLMOPT_NETWORK_CHANGED`.
 const MULTI_NETWORK_CHANGED: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 17;
 /// `CURLMNWC_CLEAR_CONNS`.
@@ -166,11 +162,9 @@ pub fn strerror(code: CURLcode) -> String {
     unsafe { CStr::from_ptr(curl_sys::curl_easy_strerror(code)) }.to_string_lossy().into_owned()
 }
 
-/// The schemes of all requests and, besides, of those that redirects lead to (`CURLOPT_PROTOCOLS_STR`,
-/// `CURLOPT_REDIR_PROTOCOLS_STR`).
-pub fn schemes<H>(easy: &mut Easy2<H>, all: &CStr, redirects: &CStr) -> Result<(), curl::Error> {
-    set_str(easy, PROTOCOLS_STR, all)?;
-    set_str(easy, REDIR_PROTOCOLS_STR, redirects)
+/// The schemes that may be asked for (`CURLOPT_PROTOCOLS_STR`).
+pub fn schemes<H>(easy: &mut Easy2<H>, schemes: &CStr) -> Result<(), curl::Error> {
+    set_str(easy, PROTOCOLS_STR, schemes)
 }
 
 /// Groups offered for the key exchange of TLS (`CURLOPT_SSL_EC_CURVES`). That they exist is found out by a handshake.
@@ -242,11 +236,6 @@ pub fn set_token<H>(easy: &mut Easy2<H>, token: usize) -> Result<(), curl::Error
 /// Addresses in libcurl's cache never age (`CURLOPT_DNS_CACHE_TIMEOUT` of -1).
 pub fn names_do_not_age<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
     set_long(easy, curl_sys::CURLOPT_DNS_CACHE_TIMEOUT, -1)
-}
-
-/// A redirect that names a user ends the transfer (`CURLOPT_DISALLOW_USERNAME_IN_URL`).
-pub fn refuse_username_in_url<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
-    set_long(easy, DISALLOW_USERNAME_IN_URL, 1)
 }
 
 /// No `CURLOPT_CAPATH`: the curl crate sets one on every handle, and libcurl then neither keeps nor shares the

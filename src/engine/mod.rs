@@ -18,6 +18,7 @@ mod probe;
 #[cfg(test)]
 mod properties;
 mod range;
+mod redirect;
 mod response;
 mod route;
 mod selector;
@@ -44,6 +45,7 @@ pub use auth::{Identity, Method as AuthMethod, Secret, Token};
 pub use deadlines::{Deadlines, SlowLimit};
 pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
 pub use probe::{curves_are_known, high_descriptors_work};
+pub use redirect::Rules as Redirects;
 pub use route::{Family, Route};
 pub use throttle::Bandwidth;
 pub use tls::{Client, Tls, Verify};
@@ -62,7 +64,7 @@ use self::throttle::Throttle;
 use self::timer::Timer;
 use self::transfer::{Expect, Tidings, Transfer};
 use self::waiter::{Ready, Waiter};
-use crate::job::{ErrorClass, Failure, Host, Job, Stats};
+use crate::job::{ErrorClass, Failure, Hop, Host, Job, Stats};
 use crate::sink::Body;
 
 /// One lookup out of so many has libcurl's cache of addresses pruned.
@@ -116,8 +118,8 @@ pub struct Done {
     pub retry_after: Option<Duration>,
     /// Whether a request was sent.
     pub connected: bool,
-    /// Who gave the last response, when redirects led away from the job's host.
-    pub answered_by: Option<Host>,
+    /// Where the response leads; whole and wanted is what comes from there.
+    pub hop: Option<Box<Hop>>,
     /// When the attempt began.
     pub started: Instant,
 }
@@ -125,8 +127,8 @@ pub struct Done {
 impl Done {
     /// An attempt that could not begin.
     fn unsent(job: Job, failure: Failure, now: Instant) -> Done {
-        let (body, stats, retry_after, answered_by) = (None, None, None, None);
-        Done { job, body, result: Err(failure), stats, retry_after, connected: false, answered_by, started: now }
+        let (body, stats, retry_after, hop) = (None, None, None, None);
+        Done { job, body, result: Err(failure), stats, retry_after, connected: false, hop, started: now }
     }
 
     /// [`Body::catch_up`], where the body is of use.
@@ -259,7 +261,7 @@ impl Engine {
             (Method::Get, Coding::AsSent) => Expect::AsSent,
             (Method::Get, Coding::Decoded) => Expect::Decoded,
         };
-        let (pass, permit) = (self.gates.pass(&job.host), self.throttle.permit(&job.host, now));
+        let (pass, permit) = (self.gates.pass(job.target()), self.throttle.permit(job.target(), now));
         let cookies = self.jar.as_ref().map(Jar::share);
         let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, pass, permit, cookies, body);
         let setup = self.setup(&job, now);
@@ -270,7 +272,8 @@ impl Engine {
             });
         match added {
             Ok(handle) => {
-                self.running.insert(token, Entry { handle, job, pulse: Pulse::new(now) });
+                let pulse = Pulse::new(now, job.spent());
+                self.running.insert(token, Entry { handle, job, pulse });
                 if self.sweep.is_none() {
                     self.sweep = Some(now + self.options.deadlines.interval());
                 }
@@ -281,10 +284,11 @@ impl Engine {
 
     /// How this attempt differs from others.
     fn setup<'a>(&mut self, job: &'a Job, now: Instant) -> Setup<'a> {
-        let h2 = job.host.tls || self.options.request.http == Http::PriorKnowledge;
-        let pipewait = h2 && self.hosts.may_multiplex(&job.host);
-        if !self.hosts.look_up(&job.host, now) {
-            let names = self.hosts.address(&job.host).map_or(Names::Keep, Names::Tell);
+        let host = job.target();
+        let h2 = host.tls || self.options.request.http == Http::PriorKnowledge;
+        let pipewait = h2 && self.hosts.may_multiplex(host);
+        if !self.hosts.look_up(host, now) {
+            let names = self.hosts.address(host).map_or(Names::Keep, Names::Tell);
             return Setup { job, pipewait, names, connection: Connection::Keep };
         }
         self.lookups += 1;
@@ -384,19 +388,31 @@ impl Engine {
             self.shared.extend(ffi::active_socket(&entry.handle).filter(|fd| self.reactor.selector.contains(*fd)));
         }
         if let Some(address) = stats::unresolved(&mut entry.handle).filter(|_| connected) {
-            self.hosts.forgotten(&entry.job.host, address);
+            self.hosts.forgotten(entry.job.target(), address);
         }
+        let (result, hop) = match result.and_then(|()| self.led(&entry, &stats)) {
+            Ok(hop) => (Ok(()), hop),
+            Err(failure) => (Err(failure), None),
+        };
         let Entry { handle, job, pulse } = entry;
         drop(handle); // removes it from the multi handle
         if matches!(&result, Err(failure) if matches!(failure.class, ErrorClass::Dns | ErrorClass::Connect)) {
-            self.hosts.missed(&job.host);
+            self.hosts.missed(job.target());
         }
         if let Some(multiplexes) = multiplexes {
-            self.hosts.learned(&job.host, multiplexes);
+            self.hosts.learned(job.target(), multiplexes);
         }
-        let answered_by = stats::answered_by(&stats, &job.host);
         let (stats, started) = (Some(stats), pulse.started());
-        self.finished.push_back(Done { job, body, result, stats, retry_after, connected, answered_by, started });
+        self.finished.push_back(Done { job, body, result, stats, retry_after, connected, hop, started });
+    }
+
+    /// Where the response leads, when it is no answer itself.
+    fn led(&self, entry: &Entry, stats: &Stats) -> Result<Option<Box<Hop>>, Failure> {
+        let transfer = entry.handle.get_ref();
+        let Some(location) = transfer.location() else { return Ok(None) };
+        let answer = redirect::Answer { status: transfer.status(), location, head: transfer.head_bytes(), stats };
+        let request = &self.options.request;
+        redirect::follow(request.redirects, request.schemes, &entry.job, &answer).map(|hop| Some(Box::new(hop)))
     }
 }
 

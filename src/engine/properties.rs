@@ -51,6 +51,6 @@ proptest! {
         let mut response = Response::default();
         response.read(format!("HTTP/1.1 {status} x\r\n").as_bytes());
         lines.iter().for_each(|line| response.read(line));
-        let _ = (response.accept(Asked::default()), response.retry_after(), response.declared(), response.is_redirect());
+        let _ = (response.accept(Asked::default()), response.retry_after(), response.declared(), response.leads().is_some());
     }
 }

@@ -30,7 +30,7 @@ pub struct Response {
     range: Option<Option<ContentRange>>,
     multipart: bool,
     chunked: bool,
-    location: bool,
+    location: Option<Vec<u8>>,
     date: Option<SystemTime>,
     retry_after: Option<RetryAfter>,
 }
@@ -102,7 +102,7 @@ impl Response {
                 self.version.last_modified = Some(text.to_owned());
             }
             b"etag" => self.version.etag = Some(text.to_owned()),
-            b"location" => self.location = !value.is_empty(),
+            b"location" if !value.is_empty() => self.location = Some(value.to_owned()),
             b"date" => {
                 self.date = date(text);
                 self.version.date = Some(text.to_owned());
@@ -123,9 +123,10 @@ impl Response {
         self.length.filter(|_| !self.chunked)
     }
 
-    /// Whether this is a whole head that leads elsewhere.
-    pub fn is_redirect(&self) -> bool {
-        (300..400).contains(&self.status) && self.location && self.complete
+    /// Where this leads, when it is a whole head that does. What was not modified (304) leads nowhere.
+    pub fn leads(&self) -> Option<&[u8]> {
+        let is_redirect = matches!(self.status, 300..=303 | 305..=399) && self.complete;
+        self.location.as_deref().filter(|_| is_redirect)
     }
 
     /// Whether its host is to be left alone for a while.
@@ -226,7 +227,7 @@ mod tests {
     fn a_status_line_begins_a_new_head() {
         let last =
             response(&["HTTP/1.1 302 Found\r\n", "Location: /x\r\n", "Content-Length: 9\r\n", "HTTP/2 200 \r\n"]);
-        assert_eq!((last.status, last.length, last.location), (200, None, false));
+        assert_eq!((last.status, last.length, last.location), (200, None, None));
     }
 
     #[test]

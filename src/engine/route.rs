@@ -98,7 +98,7 @@ impl Route {
             Names::Prune => easy.dns_cache_timeout(NAMES_LAST)?,
         }
         let mut entries = List::new();
-        let host = &job.host;
+        let host = job.target();
         // First: what --resolve gives stays.
         let first = match names {
             // An IPv6 address is no name, and its colons would be misread.

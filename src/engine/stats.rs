@@ -1,15 +1,13 @@
 //! What libcurl measured, read from a handle whose attempt is over.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use curl::multi::Easy2Handle;
 
 use super::ffi::{self, Long, Off};
 use super::transfer::Transfer;
-use crate::job::{Host, Stats};
-use crate::text::without_credentials;
+use crate::job::Stats;
 
 /// Everything the record tells about an attempt.
 pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
@@ -29,11 +27,10 @@ pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
         xfer_id: ffi::off(easy, Off::XferId).filter(|id| *id >= 0),
         ..Stats::default()
     };
-    // libcurl leaves in it what a redirect brought.
-    stats.url_effective = lossy(easy.effective_url_bytes().ok().flatten()).map(|url| without_credentials(&url));
+    stats.url_effective = lossy(easy.effective_url_bytes().ok().flatten());
     stats.http_code = easy.response_code().ok().filter(|code| *code != 0);
     stats.content_type = lossy(easy.content_type_bytes().ok().flatten());
-    stats.num_redirects = easy.redirect_count().ok();
+    stats.num_redirects = Some(0);
     stats.remote_ip = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty()).map(str::to_owned);
     // -1 while no connection has stood.
     stats.remote_port =
@@ -47,23 +44,13 @@ pub fn multiplexes(stats: &Stats) -> Option<bool> {
 }
 
 /// The address that a transfer connected to before its lookup was done; `None` where libcurl knows the name, and
-/// where a redirect or a proxy has another one.
+/// where a proxy has another one.
 pub fn unresolved(easy: &mut Easy2Handle<Transfer>) -> Option<IpAddr> {
     let is_unresolved = ffi::off(easy, Off::NamelookupTime) == Some(0);
-    if !is_unresolved || easy.redirect_count() != Ok(0) || ffi::long(easy, Long::UsedProxy) != Some(0) {
+    if !is_unresolved || ffi::long(easy, Long::UsedProxy) != Some(0) {
         return None;
     }
     easy.primary_ip().ok().flatten()?.parse().ok()
-}
-
-/// Who gave the last response, when that was not `host`.
-pub fn answered_by(stats: &Stats, host: &Host) -> Option<Host> {
-    if stats.num_redirects? == 0 {
-        return None;
-    }
-    let url = url::Url::parse(stats.url_effective.as_deref()?).ok()?;
-    let (name, port) = (Arc::from(url.host_str()?), url.port_or_known_default()?);
-    Some(Host { tls: url.scheme() == "https", name, port }).filter(|answered| answered != host)
 }
 
 fn version(number: i64) -> Option<&'static str> {

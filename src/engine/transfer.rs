@@ -25,7 +25,7 @@ use crate::sink::{Body, Head};
 /// An error page up to this size is read to its end, so that the connection can be used again.
 const ERROR_BODY_MAX: u64 = 64 * 1024;
 
-/// libcurl reads the body of a redirect before it follows, to keep the connection; up to this size.
+/// The body of a redirect is read before it is followed, to keep the connection; up to this size.
 const REDIRECT_BODY_MAX: u64 = 1024 * 1024;
 
 /// How far a transfer's connection is. Shared with libcurl, which tells when a request goes out.
@@ -84,8 +84,10 @@ pub struct Transfer {
     pub receive_buffer: Option<usize>,
     /// The last response's head so far.
     response: Response,
-    /// Responses with a final status seen so far, redirects included.
+    /// Responses with a final status seen so far: a challenge, and the answer after it.
     responses: u64,
+    /// Bytes of all heads.
+    heads: u64,
     /// Body bytes received, those of error pages too.
     received: u64,
     /// The TCP connection stands; TLS or the proxy is not done with it.
@@ -122,6 +124,7 @@ impl Transfer {
             receive_buffer: None,
             response: Response::default(),
             responses: 0,
+            heads: 0,
             received: 0,
             shaking_hands: Cell::new(false),
             body: Some(body),
@@ -183,9 +186,20 @@ impl Transfer {
         self.response.status
     }
 
-    /// Whether the last response was a redirect that names a target.
-    pub fn was_redirected(&self) -> bool {
-        self.response.is_redirect()
+    /// Where the last response leads.
+    pub fn location(&self) -> Option<&[u8]> {
+        self.response.leads()
+    }
+
+    /// Bytes of heads received.
+    pub fn head_bytes(&self) -> u64 {
+        self.heads
+    }
+
+    /// The redirect brings too much of what nobody wants.
+    fn too_long() -> Failure {
+        let message = format!("the redirect has a body of more than {REDIRECT_BODY_MAX} bytes: not followed");
+        Failure::new(ErrorClass::Redirect, 47, message)
     }
 
     /// Why no socket could be opened, when that is what happened.
@@ -205,6 +219,7 @@ impl Transfer {
             Some(failure) => Some(Err(failure)),
             None if self.link.held.get() => Some(Err(held())),
             None if self.is_unwanted() => Some(Ok(())),
+            None if whole && self.location().is_some() => Some(Ok(())),
             None if whole => Some(self.last()),
             None => None,
         };
@@ -301,6 +316,7 @@ fn held() -> Failure {
 
 impl Handler for Transfer {
     fn header(&mut self, line: &[u8]) -> bool {
+        self.heads += line.len() as u64;
         let complete = self.response.complete;
         self.response.read(line);
         if self.response.complete && !complete && self.response.status >= 200 {
@@ -310,12 +326,9 @@ impl Handler for Transfer {
                 self.link.tidings.busy.borrow_mut().push(self.link.token);
             }
         }
-        if self.failure.is_none()
-            && self.was_redirected()
-            && self.response.declared().is_some_and(|length| length > REDIRECT_BODY_MAX)
-        {
-            let message = format!("the redirect has a body of more than {REDIRECT_BODY_MAX} bytes: not followed");
-            self.failure = Some(Failure::new(ErrorClass::Redirect, 47, message));
+        let leads = self.response.leads().is_some();
+        if leads && self.response.declared().is_some_and(|length| length > REDIRECT_BODY_MAX) {
+            self.failure.get_or_insert_with(Transfer::too_long);
         }
         self.failure.is_none()
     }
@@ -335,6 +348,12 @@ impl Handler for Transfer {
             #[cfg(debug_assertions)]
             Some(Fault::Panic(number)) => assert!(total.get() < number, "a panic that was asked for"),
             _ => {}
+        }
+        if self.location().is_some() {
+            if self.received <= REDIRECT_BODY_MAX {
+                return Ok(data.len());
+            }
+            self.failure.get_or_insert_with(Transfer::too_long);
         }
         if self.failure.is_none()
             && let Err(failure) = self.take(data)
@@ -356,7 +375,7 @@ impl Handler for Transfer {
         let protocol = std::num::NonZeroU32::new(protocol as u32).map(rustix::net::Protocol::from_raw);
         match rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol) {
             Ok(socket) => {
-                // Connecting, perhaps again: to where a redirect leads, or since the first connection was dead.
+                // Connecting, perhaps again, since the first connection was dead.
                 self.link.connected.set(false);
                 self.shaking_hands.set(false);
                 if let Some(bytes) = self.receive_buffer {

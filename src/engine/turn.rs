@@ -96,7 +96,7 @@ impl Engine {
     fn multiplexed(&self) -> Vec<RawFd> {
         let mut watched = self.reactor.selector.watched();
         watched.retain(|(_, token)| match self.running.get(token) {
-            Some(entry) => entry.job.host.tls && self.hosts.may_multiplex(&entry.job.host),
+            Some(entry) => entry.job.target().tls && self.hosts.may_multiplex(entry.job.target()),
             None => true, // whoever waits for it now did not open it
         });
         watched.into_iter().map(|(fd, _)| fd).collect()
@@ -145,9 +145,9 @@ impl Engine {
         for token in self.tidings.connected.take() {
             let Some(entry) = self.running.get_mut(&token) else { continue };
             if let Some(address) = stats::unresolved(&mut entry.handle) {
-                self.hosts.forgotten(&entry.job.host, address);
+                self.hosts.forgotten(entry.job.target(), address);
             }
-            self.connected.push(entry.job.host.clone());
+            self.connected.push(entry.job.target().clone());
         }
     }
 
@@ -184,7 +184,8 @@ impl Engine {
             let (body, verdict) = entry.handle.get_mut().finish(result.is_ok());
             let result = verdict.unwrap_or_else(|| {
                 result.map_err(|error| {
-                    classify::failure(error.code(), error.extra_description().unwrap_or_default(), &entry.handle)
+                    let message = error.extra_description().unwrap_or_default();
+                    classify::failure(error.code(), message, &entry.handle, &entry.job)
                 })
             });
             self.give_back(entry, body, result);

@@ -83,6 +83,7 @@ impl Job {
             own.first.get_or_insert(identity);
         }
         (self.request_url, self.credentials, self.host) = (mirror.request_url, mirror.credentials, mirror.host);
+        self.hop = None;
         // What it cost so far was the other's.
         self.num_retries += 1;
         self.tries = Tries { free: self.num_retries, host_paused: self.tries.host_paused, ..Tries::default() };

@@ -23,6 +23,7 @@ pub fn job() -> Job {
         key: None,
         checksum: None,
         particulars: None,
+        hop: None,
         num_retries: 1,
         accepted: Instant::now(),
         tries: Tries::default(),

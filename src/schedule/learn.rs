@@ -80,19 +80,8 @@ impl Schedule {
         self.local.success(limit);
     }
 
-    /// 429, or 503 with Retry-After: it holds for whoever answered, and for the host that leads there.
+    /// 429, or 503 with Retry-After.
     fn asked(&mut self, id: HostId, status: u32, released: Instant, attempt: &Attempt<'_>, now: Instant) {
-        self.pause(id, status, released, attempt, now);
-        if let Some(other) = attempt.answered_by {
-            let other = self.host(other, now);
-            if other != id {
-                self.pause(other, status, released, attempt, now);
-                self.queues.refresh(other, now);
-            }
-        }
-    }
-
-    fn pause(&mut self, id: HostId, status: u32, released: Instant, attempt: &Attempt<'_>, now: Instant) {
         let jitter = self.jitter.f64();
         let queue = self.queues.get(id);
         let asked = queue.pause.asked(status, attempt.retry_after, released, &self.options.retry, jitter, now);

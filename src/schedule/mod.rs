@@ -184,7 +184,7 @@ impl Schedule {
             return Next::Fail(job, failure);
         }
         self.held = self.hold(now);
-        while !self.is_draining && self.held.is_none() && self.running < self.jobs_limit() {
+        while self.held.is_none() && self.running < self.jobs_limit() {
             let Some((id, line)) = self.next_host() else { break };
             let Some(job) = self.queues.start(id, now) else { continue };
             self.running += 1;
@@ -205,8 +205,12 @@ impl Schedule {
             let queue = self.queues.get(id);
             let failing = queue.failure(now).and_then(|failure| Some((queue.take_failing(now)?, failure)));
             self.queues.refresh(id, now);
-            if failing.is_some() {
-                return failing;
+            if let Some((job, mut failure)) = failing {
+                if job.is_elsewhere() {
+                    failure.message += &format!(" (a redirect leads to {})", notes::name(job.target()));
+                }
+                self.came_back(&job, now);
+                return Some((job, failure));
             }
         }
         None
@@ -217,7 +221,7 @@ impl Schedule {
     fn next_host(&self) -> Option<(HostId, Line)> {
         let first = |line| self.queues.first(line).map(|id| (id, line));
         let share = (self.jobs_limit() / 4).max(1);
-        match first(Line::Reachable) {
+        match first(Line::Urgent).or(first(Line::Reachable)) {
             Some(reachable) if self.probing >= share => Some(reachable),
             reachable => first(Line::Unreachable).or(reachable),
         }
@@ -247,7 +251,8 @@ impl Schedule {
     /// A job's attempt ended; its slot is free.
     pub fn ended(&mut self, job: Job, attempt: &Attempt<'_>, now: Instant) -> Verdict {
         self.running = self.running.saturating_sub(1);
-        let Some(id) = self.queues.find(&job.host) else { return Verdict::Settled(job) };
+        self.came_back(&job, now);
+        let Some(id) = self.queues.find(job.target()) else { return Verdict::Settled(job) };
         let sign = retry::sign(attempt);
         self.queues.get(id).end();
         self.learn(id, sign, &job, attempt, now);
@@ -294,7 +299,7 @@ impl Schedule {
             Sign::Full if self.running == 0 => return Verdict::Settled(job),
             Sign::Short | Sign::Full => job.tries.free += 1,
             _ if failure.persistence == Persistence::Held => {
-                queue.push_first(job, now);
+                self.keep(id, job, Queue::push_first, now);
                 return Verdict::Kept;
             }
             _ if failure.persistence == Persistence::Advancing => job.tries.free += 1,
@@ -319,14 +324,49 @@ impl Schedule {
                     return Verdict::Settled(job);
                 }
                 (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
+                // Where it led may have been meant for this attempt alone.
+                job.hop = None;
                 self.sequence += 1;
-                queue.push_delayed(job, at, self.sequence, now);
+                let (home, sequence) = (self.host(&job.host, now), self.sequence);
+                self.queues.get(home).push_delayed(job, at, sequence, now);
+                self.queues.refresh(home, now);
                 return Verdict::Kept;
             }
         }
         (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
-        queue.push_again(job, now);
+        self.keep(id, job, Queue::push_again, now);
         Verdict::Kept
+    }
+
+    /// A redirect led `job` on: it waits at that host, before those that were not asked for yet. When nothing that takes
+    /// its time is waited for any more, and that host would have it wait, it is given back.
+    pub fn follow(&mut self, job: Job, now: Instant) -> Option<Job> {
+        let id = self.host(job.target(), now);
+        if self.is_draining && self.queues.get(id).held_until(now).is_some() {
+            return Some(job);
+        }
+        self.keep(id, job, Queue::push_again, now);
+        self.queues.refresh(id, now);
+        None
+    }
+
+    /// `job` waits at the host `id`, which may not be its own.
+    fn keep(&mut self, id: HostId, job: Job, push: fn(&mut Queue, Job, Instant), now: Instant) {
+        if job.is_elsewhere() {
+            let home = self.host(&job.host, now);
+            self.queues.get(home).away += 1;
+            self.queues.refresh(home, now);
+        }
+        push(self.queues.get(id), job, now);
+    }
+
+    /// `job` is no longer where a redirect led it, if one did.
+    fn came_back(&mut self, job: &Job, now: Instant) {
+        if let Some(home) = self.queues.find(&job.host).filter(|_| job.is_elsewhere()) {
+            let queue = self.queues.get(home);
+            queue.away = queue.away.saturating_sub(1);
+            self.queues.refresh(home, now);
+        }
     }
 
     /// Counts a job that was settled, here or elsewhere. Some, once, with the reason, when there were too many
@@ -335,10 +375,12 @@ impl Schedule {
         self.spent.settled(self.options.budget, outcome)
     }
 
-    /// Takes everything that waits, in input order. From then on nothing starts and nothing is tried again.
+    /// Takes everything that waits, in input order. From then on nothing is tried again, and nothing starts but what
+    /// redirects lead on.
     pub fn drain(&mut self, now: Instant) -> Vec<Job> {
         self.is_draining = true;
         let mut jobs = self.queues.drain(now);
+        jobs.iter().for_each(|job| self.came_back(job, now));
         jobs.sort_by_key(|job| job.urlnum);
         jobs
     }

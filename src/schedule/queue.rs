@@ -11,6 +11,10 @@ use super::ramp::Ramp;
 use super::rate::{Bucket, Rate};
 use crate::job::{ErrorClass, Failure, Host, Job};
 
+/// So many jobs of one host, and as many as may run, can be at the hosts that redirects led to before no more are
+/// started: those wait there, perhaps with a URL that holds for minutes alone.
+const AWAY: usize = 64;
+
 /// What holds for every host.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -35,7 +39,9 @@ struct Waiting {
 pub struct Queue {
     /// Whose jobs these are.
     pub host: Host,
-    /// They were tried and may be tried again; they go first, or their partial files would lie about.
+    /// Released before, but not asked for; or a redirect led here. Their places are older than all others.
+    first: VecDeque<Box<Waiting>>,
+    /// They were tried and may be tried again; they go before new ones, or their partial files would lie about.
     again: VecDeque<Box<Waiting>>,
     fresh: VecDeque<Box<Waiting>>,
     /// In back-off, by time, then in the order in which they came.
@@ -44,6 +50,8 @@ pub struct Queue {
     bytes: usize,
     /// Transfers that run.
     running: usize,
+    /// Its jobs that redirects led to other hosts, and that wait or run there.
+    pub away: usize,
     /// Whether the one that runs is an attempt to an unreachable host.
     pub is_probing: bool,
     /// 429 and Retry-After.
@@ -81,11 +89,13 @@ impl Queue {
     pub fn new(host: Host, auto: Option<Auto>) -> Queue {
         Queue {
             host,
+            first: VecDeque::new(),
             again: VecDeque::new(),
             fresh: VecDeque::new(),
             delayed: BTreeMap::new(),
             bytes: 0,
             running: 0,
+            away: 0,
             is_probing: false,
             pause: Pause::default(),
             ramp: Ramp::default(),
@@ -103,16 +113,17 @@ impl Queue {
         self.fresh.push_back(waiting);
     }
 
-    /// A job that is tried again as soon as the host allows it.
+    /// A job that is tried again, or that a redirect led here, as soon as the host allows it.
     pub fn push_again(&mut self, job: Job, now: Instant) {
         let waiting = self.wrap(job, now);
-        self.again.push_back(waiting);
+        let queue = if waiting.job.hop.is_some() { &mut self.first } else { &mut self.again };
+        queue.push_back(waiting);
     }
 
     /// A job that was released, and is to be released again before all others.
     pub fn push_first(&mut self, job: Job, now: Instant) {
         let waiting = self.wrap(job, now);
-        self.again.push_front(waiting);
+        self.first.push_front(waiting);
     }
 
     /// A job that is tried again at `at`; `sequence` keeps the order of equals.
@@ -125,7 +136,8 @@ impl Queue {
         let text = job.input_line.capacity() + job.url.capacity() + job.request_url.capacity();
         let names = job.name.as_ref().map_or(0, String::capacity)
             + job.destination.as_ref().map_or(0, |destination| destination.as_os_str().len());
-        let bytes = size_of::<Waiting>() + text + names;
+        let hop = job.hop.as_ref().map_or(0, |hop| size_of_val(&**hop) + 2 * (hop.url.len() + hop.from.len()));
+        let bytes = size_of::<Waiting>() + text + names + hop;
         self.bytes += bytes;
         Box::new(Waiting { job, bytes, paused: self.pause.clock(now) })
     }
@@ -143,10 +155,10 @@ impl Queue {
     /// Takes the next job for an attempt that starts now.
     pub fn start(&mut self, rate: Option<Rate>, now: Instant) -> Option<Job> {
         // A host that refuses one URL again and again may serve the others.
-        let waiting = match self.pause.is_vain() {
+        let waiting = self.first.pop_front().or_else(|| match self.pause.is_vain() {
             true => self.fresh.pop_front().or_else(|| self.again.pop_front()),
             false => self.again.pop_front().or_else(|| self.fresh.pop_front()),
-        };
+        });
         let mut job = self.unwrap(*waiting?, now);
         job.tries.first.get_or_insert(now);
         job.tries.released = Some(now);
@@ -166,7 +178,7 @@ impl Queue {
 
     /// Takes the next job to be failed; delayed ones too.
     pub fn take_failing(&mut self, now: Instant) -> Option<Job> {
-        let waiting = self.again.pop_front().or_else(|| self.fresh.pop_front());
+        let waiting = self.first.pop_front().or_else(|| self.again.pop_front()).or_else(|| self.fresh.pop_front());
         let waiting = waiting.or_else(|| self.delayed.pop_first().map(|(_, waiting)| waiting))?;
         Some(self.unwrap(*waiting, now))
     }
@@ -205,8 +217,13 @@ impl Queue {
         if ready == 0 {
             return self.delayed.first_key_value().map_or(Gate::Empty, |((at, _), _)| Gate::At(*at));
         }
-        if let Some(at) = self.pause.until(now).max(self.breaker.hold(now)) {
+        if let Some(at) = self.held_until(now) {
             return Gate::At(at);
+        }
+        // Where redirects lead is not ready for more: by the time it is, what was asked for now may no longer hold.
+        let ready = if self.away < limits.per_host + AWAY { ready } else { self.first.len() };
+        if ready == 0 {
+            return Gate::Event;
         }
         let mut slots = self.limit(limits.per_host).saturating_sub(self.running);
         if slots == 0 {
@@ -222,6 +239,16 @@ impl Queue {
             Some(at) => Gate::At(at),
             None => Gate::Start(slots.min(ready)),
         }
+    }
+
+    /// When its jobs may be released again, where it is paused or could not be reached.
+    pub fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.pause.until(now).max(self.breaker.hold(now))
+    }
+
+    /// Whether a redirect led here, or a release was in vain: that is not to wait for what was not asked for yet.
+    pub fn is_urgent(&self) -> bool {
+        !self.first.is_empty()
     }
 
     /// Whether a person is to be told that it is paused: once.
@@ -240,7 +267,7 @@ impl Queue {
 
     /// Jobs that wait for nothing but their host.
     pub fn ready(&self) -> usize {
-        self.again.len() + self.fresh.len()
+        self.first.len() + self.again.len() + self.fresh.len()
     }
 
     /// Jobs that wait for their own time.
@@ -270,6 +297,7 @@ impl Queue {
 
     /// Gives memory back when nothing waits.
     pub fn shrink(&mut self) {
+        self.first = VecDeque::new();
         self.again = VecDeque::new();
         self.fresh = VecDeque::new();
     }

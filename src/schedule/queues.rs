@@ -27,8 +27,8 @@ pub struct Queues {
     ids: HashMap<Host, HostId>,
     hosts: Vec<Option<Box<Entry>>>,
     free: Vec<HostId>,
-    /// Hosts that may start a job now: reachable ones, and attempts to unreachable ones.
-    lines: [BTreeSet<Place>; 2],
+    /// Hosts that may start a job now, by [`Line`].
+    lines: [BTreeSet<Place>; 3],
     timers: BTreeSet<(Instant, HostId)>,
     paused: BTreeSet<(Instant, HostId)>,
     /// Hosts without jobs, by when they may be forgotten.
@@ -49,7 +49,7 @@ struct Entry {
     standing: Standing,
 }
 
-/// Transfers that run, turn, host: the order in a line.
+/// Transfers that run, here and where redirects led; turn; host: the order in a line.
 type Place = (usize, u64, HostId);
 
 /// Where a host stands, so that it is found there again.
@@ -81,10 +81,12 @@ pub struct Totals {
 /// Which hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
+    /// Those where redirects led: what was begun goes on first.
+    Urgent = 0,
     /// Those that answer, or were not tried yet.
-    Reachable = 0,
+    Reachable = 1,
     /// Those that could not be reached.
-    Unreachable = 1,
+    Unreachable = 2,
 }
 
 impl Queues {
@@ -95,7 +97,7 @@ impl Queues {
             ids: HashMap::new(),
             hosts: Vec::new(),
             free: Vec::new(),
-            lines: [BTreeSet::new(), BTreeSet::new()],
+            lines: Default::default(),
             timers: BTreeSet::new(),
             paused: BTreeSet::new(),
             idle: BTreeSet::new(),
@@ -271,13 +273,17 @@ impl Queues {
 impl Entry {
     fn stands(&self, id: HostId, gate: Gate, per_host: usize, now: Instant) -> Standing {
         let queue = &self.queue;
-        let line = if queue.breaker.is_open() { Line::Unreachable } else { Line::Reachable };
+        let line = match (queue.breaker.is_open(), queue.is_urgent()) {
+            (true, _) => Line::Unreachable,
+            (false, true) => Line::Urgent,
+            (false, false) => Line::Reachable,
+        };
         let startable = if let Gate::Start(slots) = gate { slots } else { 0 };
         // Whoever is paused or cannot be reached may be so for long: that is no reason not to read on.
-        let is_live = matches!(gate, Gate::Start(_) | Gate::Event) && line == Line::Reachable;
-        let is_idle = gate == Gate::Empty && queue.running() == 0;
+        let is_live = matches!(gate, Gate::Start(_) | Gate::Event) && line != Line::Unreachable;
+        let is_idle = gate == Gate::Empty && queue.running() + queue.away == 0;
         Standing {
-            place: (startable > 0).then_some((line, (queue.running(), self.turn, id))),
+            place: (startable > 0).then_some((line, (queue.running() + queue.away, self.turn, id))),
             timer: if let Gate::At(at) = gate { Some(at) } else { None },
             paused: queue.pause.until(now),
             idle: is_idle.then(|| queue.busy_until().map_or(now, |until| until.max(now)) + FORGOTTEN),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::{self, ErrorClass, Failure, Host, Job, Persistence};
+use crate::job::{self, ErrorClass, Failure, Job, Persistence};
 
 /// Upper bound of the first delay. With full jitter the mean is half of it, and a server that is back after three
 /// seconds is missed by four retries once in 300 times.
@@ -44,8 +44,6 @@ pub struct Attempt<'a> {
     /// What the last response's Retry-After comes to from now on: seconds as given, a date less the response's `Date`;
     /// zero for a date in the past.
     pub retry_after: Option<Duration>,
-    /// Who gave the last response, when redirects led away from the job's host.
-    pub answered_by: Option<&'a Host>,
     /// Whether a request was sent: the connection stood, TLS included.
     pub connected: bool,
     /// Start to the first byte, when one came.
@@ -195,7 +193,6 @@ mod tests {
             ((failure(Tls), None, None, false), Sign::Unreachable),
             ((failure(Timeout), None, None, false), Sign::Unreachable),
             ((failure(Tls).lasting(), None, None, false), Sign::Served),
-            // Where a redirect led is not this host.
             ((failure(Connect), Some(302), None, true), Sign::Nothing),
             ((failure(Timeout), None, None, true), Sign::Late),
             ((failure(Stall), Some(200), None, true), Sign::Late),
@@ -210,9 +207,9 @@ mod tests {
             ((failure(Cancelled), None, None, false), Sign::Nothing),
         ] {
             let retry_after = retry_after.map(Duration::from_secs);
-            let (answered_by, first_byte, bytes) = (None, None, 0);
+            let (first_byte, bytes) = (None, 0);
             let outcome = Err(&failure);
-            let attempt = Attempt { outcome, status, retry_after, answered_by, connected, first_byte, bytes };
+            let attempt = Attempt { outcome, status, retry_after, connected, first_byte, bytes };
             assert_eq!(sign(&attempt), expected, "{failure:?} {status:?} {retry_after:?} {connected}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::retry::{Attempt, Retry};
 use super::{Ahead, Budget, Jobs, Next, Options, Schedule, Verdict, Window};
-use crate::job::{ErrorClass, Failure, Host, Job, Origin, Tries};
+use crate::job::{ErrorClass, Failure, Hop, Host, Job, Origin, Stats, Tries};
 
 /// The defaults of the command line.
 pub const RETRY: Retry =
@@ -50,10 +50,17 @@ pub fn job(urlnum: u64, name: &str, now: Instant) -> Job {
         key: None,
         checksum: None,
         particulars: None,
+        hop: None,
         num_retries: 0,
         tries: Tries::default(),
         accepted: now,
     }
+}
+
+/// A redirect to a host.
+pub fn hop(name: &str) -> Box<Hop> {
+    let (url, from) = (String::new(), String::new());
+    Box::new(Hop { url, host: host(name), from, without_body: false, heads: 0, stats: Stats::default() })
 }
 
 /// What a server does with one request.
@@ -69,13 +76,15 @@ pub struct Reply {
     pub status: Option<u32>,
     /// Its Retry-After.
     pub retry_after: Option<Duration>,
+    /// The server that it leads to.
+    pub leads: Option<&'static str>,
 }
 
 impl Reply {
     /// 200 after `takes`.
     pub fn ok(takes: Duration) -> Reply {
         let connects = Some(takes.min(Duration::from_millis(1)));
-        Reply { takes, connects, outcome: Ok(1024), status: Some(200), retry_after: None }
+        Reply { takes, connects, outcome: Ok(1024), status: Some(200), retry_after: None, leads: None }
     }
 
     /// Another status after a millisecond.
@@ -87,7 +96,12 @@ impl Reply {
     /// No connection, after `takes`.
     pub fn unreachable(class: ErrorClass, takes: Duration) -> Reply {
         let outcome = Err(Failure::new(class, 7, "no connection"));
-        Reply { takes, connects: None, outcome, status: None, retry_after: None }
+        Reply { takes, connects: None, outcome, status: None, retry_after: None, leads: None }
+    }
+
+    /// A redirect, after a millisecond.
+    pub fn leads(to: &'static str) -> Reply {
+        Reply { status: Some(302), leads: Some(to), ..Reply::ok(Duration::from_millis(1)) }
     }
 }
 
@@ -266,7 +280,7 @@ impl World {
     }
 
     fn serve(&mut self, job: Job) {
-        let (at, name) = (self.elapsed(), job.host.name.to_string());
+        let (at, name) = (self.elapsed(), job.target().name.to_string());
         let reply = match self.servers.get_mut(&name) {
             Some(server) => server(at),
             None => Reply::ok(Duration::from_micros(500)),
@@ -278,7 +292,7 @@ impl World {
         self.seen.entry(name).or_default().push(seen);
         self.sequence += 2;
         if let Some(connects) = reply.connects {
-            let event = Event::Connected(job.host.clone());
+            let event = Event::Connected(job.target().clone());
             self.events.insert((self.now + connects, self.sequence - 1), event);
         }
         self.events.insert((self.now + reply.takes, self.sequence), Event::Ended(Box::new(job), reply));
@@ -286,20 +300,29 @@ impl World {
 
     fn end(&mut self, job: Job, reply: Reply) {
         self.decisions += 1;
-        self.running.get_mut(&*job.host.name).expect("started").0 -= 1;
+        self.running.get_mut(&*job.target().name).expect("started").0 -= 1;
         let attempt = Attempt {
             outcome: reply.outcome.as_ref().map(drop),
             status: reply.status,
             retry_after: reply.retry_after,
-            answered_by: None,
             connected: reply.connects.is_some(),
             first_byte: Some(reply.takes),
             bytes: reply.outcome.as_ref().copied().unwrap_or(0),
         };
         match self.schedule.ended(job, &attempt, self.now) {
-            Verdict::Settled(job) => self.settle(job, reply.outcome.map(drop)),
+            Verdict::Settled(job) => match reply.leads {
+                None => self.settle(job, reply.outcome.map(drop)),
+                Some(to) => self.follow(job, to),
+            },
             Verdict::Failed(job, failure) => self.settle(job, Err(failure)),
             Verdict::Kept => {}
+        }
+    }
+
+    fn follow(&mut self, job: Job, to: &str) {
+        let job = Job { hop: Some(hop(to)), ..job };
+        if let Some(job) = self.schedule.follow(job, self.now) {
+            self.settle(job, Err(Failure::new(ErrorClass::Cancelled, 42, "stopped")));
         }
     }
 

@@ -3,6 +3,7 @@
 mod chance;
 mod dead;
 mod fairness;
+mod hops;
 mod local;
 mod memory;
 mod pauses;

@@ -50,6 +50,7 @@ pub fn job(url: &str) -> Job {
         key: None,
         checksum: None,
         particulars: None,
+        hop: None,
         num_retries: 0,
         accepted: Instant::now(),
         tries: Tries::default(),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::super::testing::{Reply, Server, World, lines, options, slow};
-use super::super::{Jobs, Options};
 use crate::job::ErrorClass;
 
 fn secs(seconds: u64) -> Duration {
@@ -194,7 +193,6 @@ fn a_url_that_alone_is_told_to_wait_is_told_so_twenty_times() {
             outcome: if is_refused { Err(&failure) } else { Ok(()) },
             status: Some(if is_refused { 429 } else { 200 }),
             retry_after: None,
-            answered_by: None,
             connected: true,
             first_byte: None,
             bytes: 0,
@@ -221,32 +219,4 @@ fn paused_hosts_are_shown() {
     assert_eq!(paused.len(), 1);
     assert_eq!((&*paused[0].host.name, paused[0].status, paused[0].waiting), ("a", 429, 100));
     assert!(paused[0].until > world.now);
-}
-
-#[test]
-fn a_redirects_target_that_asks_for_a_pause_is_paused_itself() {
-    use super::super::testing::{host, job};
-    use super::super::{Attempt, Next, Schedule, Verdict};
-    use crate::job::Failure;
-    let now = std::time::Instant::now();
-    let mut schedule = Schedule::new(Options { jobs: Jobs::Fixed(9), ..options(9) }, now);
-    schedule.push(job(0, "a", now), now);
-    let Next::Start(first) = schedule.next(now) else { panic!("not started") };
-    let failure = Failure::new(ErrorClass::Http, 22, "HTTP 429");
-    let cdn = host("cdn");
-    let attempt = Attempt {
-        outcome: Err(&failure),
-        status: Some(429),
-        retry_after: Some(secs(10)),
-        answered_by: Some(&cdn),
-        connected: true,
-        first_byte: None,
-        bytes: 0,
-    };
-    assert_eq!(schedule.ended(first, &attempt, now), Verdict::Kept);
-    schedule.push(job(1, "cdn", now), now);
-    schedule.push(job(2, "b", now), now);
-    let Next::Start(other) = schedule.next(now) else { panic!("not started") };
-    assert_eq!((other.urlnum, schedule.next(now)), (2, Next::Wait));
-    assert!(schedule.deadline().is_some_and(|at| at >= now + secs(10)));
 }
