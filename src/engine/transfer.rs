@@ -321,7 +321,8 @@ impl Handler for Transfer {
         self.response.read(line);
         if self.response.complete && !complete && self.response.status >= 200 {
             self.responses += 1;
-            if self.response.asks_for_a_pause() {
+            // The host's own answer, and not that of a proxy that was asked for a tunnel.
+            if self.link.connected.get() && self.response.asks_for_a_pause() {
                 self.link.pass.end_all();
                 self.link.tidings.busy.borrow_mut().push(self.link.token);
             }
