@@ -66,6 +66,8 @@ pub struct Tries {
     pub first: Option<Instant>,
     /// When its last attempt was released.
     pub released: Option<Instant>,
+    /// When a redirect led on last.
+    pub led: Option<Instant>,
     /// When the attempt ended that is tried again; `None` otherwise.
     pub ended: Option<Instant>,
     /// Of [`Job::num_retries`], those that cost no attempt.

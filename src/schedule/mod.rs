@@ -314,7 +314,8 @@ impl Schedule {
                 }
             }
             _ => {
-                if is_spent || !retry::may_pass(failure, attempt.status) || !retry.has_left(&job, class) {
+                let may_pass = retry::may_pass(failure, attempt.status) || retry::may_be_stale(&job, class);
+                if is_spent || !may_pass || !retry.has_left(&job, class) {
                     return Verdict::Settled(job);
                 }
                 job.tries.restarted |= is_restart;
@@ -340,7 +341,8 @@ impl Schedule {
 
     /// A redirect led `job` on: it waits at that host, before those that were not asked for yet. When nothing that takes
     /// its time is waited for any more, and that host would have it wait, it is given back.
-    pub fn follow(&mut self, job: Job, now: Instant) -> Option<Job> {
+    pub fn follow(&mut self, mut job: Job, now: Instant) -> Option<Job> {
+        job.tries.led = Some(now);
         let id = self.host(job.target(), now);
         if self.is_draining && self.queues.get(id).held_until(now).is_some() {
             return Some(job);

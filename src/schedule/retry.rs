@@ -18,6 +18,8 @@ const SPACE: Duration = Duration::from_millis(10);
 const NEGATIVE_CACHE: Duration = Duration::from_secs(31);
 /// Retries of a failed name lookup, at most: they are long apart, and most such names do not exist.
 const DNS_RETRIES: u32 = 2;
+/// From this age on a redirect may no longer hold: servers sign where they lead for minutes, or less.
+const STALE: Duration = Duration::from_secs(10);
 /// How often a URL may be told to come back later.
 const PAUSES: u32 = 20;
 
@@ -105,6 +107,13 @@ pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
         }
         _ => failure.persistence != Persistence::Lasting,
     }
+}
+
+/// Whether `job`, which was refused, had waited so long where a redirect led that this may no longer hold. The URL as it
+/// was given leads to another place then.
+pub fn may_be_stale(job: &Job, class: ErrorClass) -> bool {
+    let waited = job.tries.released.zip(job.tries.led).map(|(released, led)| released.saturating_duration_since(led));
+    class == ErrorClass::Http && job.is_elsewhere() && waited.is_some_and(|waited| waited >= STALE)
 }
 
 impl Retry {

@@ -142,6 +142,27 @@ fn what_costs_an_attempt_begins_again_at_the_url_and_what_does_not_goes_on_where
 }
 
 #[test]
+fn a_redirect_that_waited_too_long_to_hold_is_asked_for_again() {
+    let now = Instant::now();
+    for (waited, refused, next) in [(secs(1), 403, None), (secs(60), 403, Some("a")), (secs(60), 404, Some("a"))] {
+        let mut schedule = Schedule::new(options(4), now);
+        schedule.push(job(0, "a", now), now);
+        let first = started(&mut schedule, now);
+        let Verdict::Settled(first) = schedule.ended(first, &answered(Ok(()), 302), now) else { panic!("kept") };
+        schedule.follow(Job { hop: Some(hop("target")), ..first }, now);
+        let later = now + waited;
+        let second = started(&mut schedule, later);
+        let failure = Failure::new(ErrorClass::Http, 22, "refused");
+        let verdict = schedule.ended(second, &answered(Err(&failure), refused), later);
+        assert_eq!(verdict == Verdict::Kept, next.is_some(), "{refused} after {waited:?}");
+        if next.is_some() {
+            let third = started(&mut schedule, later + secs(100));
+            assert_eq!((Some(&*third.target().name), third.num_retries), (next, 1));
+        }
+    }
+}
+
+#[test]
 fn what_was_held_back_goes_first_and_costs_nothing() {
     let now = Instant::now();
     let mut schedule = Schedule::new(options(1), now);
