@@ -210,7 +210,7 @@ fn what_a_redirect_leads_on_is_finished_when_the_run_is_interrupted() {
 fn what_waits_where_a_redirect_led_is_cancelled_when_the_run_is_interrupted() {
     let target = busy_at_first(|| Reply::status(429).header("retry-after", "200"));
     let from = leading_to(Ipv4Addr::LOCALHOST, target.url(""));
-    let running = Fetch::recorded().args(["--tree"]).urls(&urls(&from, "to", 5)).start();
+    let running = Fetch::recorded().args(["--per-host", "1", "--tree"]).urls(&urls(&from, "to", 5)).start();
     running.wait_for_line(crate::harness::Stream::Err, "paused for");
     from.wait("every redirect", |counts| counts.requests.len() == 5 && counts.running == 0);
     running.send_signal(Signal::INT);
