@@ -77,6 +77,7 @@ impl Config {
         if args.json && stream == report::Stream::Stderr {
             bail!("--json and -o - both write to standard output: use --results FILE");
         }
+        let report = report(&args, kind, stream)?;
         Ok(Config {
             source: source(&args)?,
             sink: sink(&args, kind, target, request::continued(&request, args.no_resume))?,
@@ -87,7 +88,6 @@ impl Config {
                 retry_failed: args.retry_failed,
                 read_only: args.dry_run,
             },
-            report: report(&args, kind, stream)?,
             engine: engine::Options {
                 deadlines: Deadlines {
                     stall: unless_zero(args.stall_timeout).unwrap_or(Duration::MAX),
@@ -95,9 +95,11 @@ impl Config {
                     slow: slow(&args),
                 },
                 jobs: transfers(&args),
+                extras: report.results.extras().into(),
                 fault: fault(),
                 request,
             },
+            report,
             kind,
         })
     }

@@ -4,6 +4,7 @@
 //! Plain data on `std` alone. Nothing here does anything; a `Job` is moved from owner to owner, never flagged.
 
 mod checksum;
+mod extra;
 mod hop;
 mod particulars;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use checksum::Checksum;
+pub use extra::{Datum, Extra};
 pub use hop::Hop;
 pub use particulars::{Id, Mirror, Particulars};
 
@@ -378,6 +380,8 @@ pub struct Stats {
     pub conn_id: Option<i64>,
     /// libcurl's transfer id.
     pub xfer_id: Option<i64>,
+    /// What `-w` asks for beyond that, in the order in which it does.
+    pub extras: Vec<Datum>,
 }
 
 /// What is on disk (or went out) at the end.

@@ -64,6 +64,47 @@ fn variables_read_as_curls_do() {
 }
 
 #[test]
+fn what_is_in_no_record_reads_as_curls_does_too() {
+    let server = Server::http(|seen: &Seen| match seen.path.as_str() {
+        "/moved" => Reply::redirect(302, "/a?to=b").header("x-tag", "old"),
+        "/404" => Reply::status(404),
+        _ => Reply::ok("0123456789").header("x-tag", "one").header("x-other", "a\"b").header("x-tag", "two"),
+    });
+    let place = Place::new();
+    let same = "%{http_connect}|%{local_ip}|%{num_headers}|%{proxy_ssl_verify_result}|%{redirect_url}|%{referer}|\
+                %{size_header}|%{size_upload}|%{speed_upload}|%{ssl_verify_result}|%{method}|%header{X-Tag}|%header{none}|";
+    let refusing = crate::harness::raw::refusing_url();
+    for url in [&server.url("/a"), &server.url("/moved"), &server.url("/404"), &refusing] {
+        let curl_args = ["-o", "curls", "-A", "x", "-e", "http://from.test/", "-w", same, url];
+        let Some(expected) = curl(&place, &curl_args) else { return };
+        let ours = ["--discard", "--retry", "0", "-A", "x", "-e", "http://from.test/", "-w", same, url];
+        let run = place.fetch().args(ours).run();
+        assert_eq!(run.stdout_text(), expected, "{url}\n{run}");
+    }
+    let told = |format: &str, url: &str| {
+        let run = place.fetch().args(["--discard", "--retry", "0", "-w", format, url]).run();
+        run.stdout_text().to_owned()
+    };
+    assert_eq!(told("%header{X-TAG:all:, }", &server.url("/a")), "one, two");
+    let headers: serde_json::Value = serde_json::from_str(&told("%{header_json}", &server.url("/a"))).expect("JSON");
+    assert_eq!(
+        (&headers["x-tag"], &headers["x-other"]),
+        (&serde_json::json!(["one", "two"]), &serde_json::json!(["a\"b"]))
+    );
+    let port: u16 = told("%{local_port}", &server.url("/a")).parse().expect("a number");
+    assert_ne!(port, 0);
+    let unfollowed =
+        place.fetch().args(["--discard", "--no-location", "-w", "%{redirect_url}"]).arg(server.url("/moved"));
+    assert_eq!(unfollowed.run().stdout_text(), server.url("/a?to=b"));
+    for (url, is_chain) in [(server.url("/moved"), true), (server.url("/a"), false)] {
+        let times = told("%{time_redirect} %{time_pretransfer} %{time_total}", &url);
+        let times: Vec<f64> = times.split(' ').map(|time| time.parse().expect("seconds")).collect();
+        assert!((times[0] > 0.0) == is_chain && times[1] > 0.0 && times[0] < times[2], "{url}: {times:?}");
+    }
+    assert_eq!(told("%{time_redirect}|%{local_ip}|%{num_headers}|%header{x}", "http://nowhere.invalid:0/"), "0.000000||0|");
+}
+
+#[test]
 fn each_url_is_told_once_and_nothing_else_is_on_standard_output() {
     let server = server();
     let urls = [server.url("/a"), server.url("/404"), "nonsense".to_owned()];

@@ -5,6 +5,7 @@ use curl_sys::CURLcode;
 use rustix::io::Errno;
 
 use super::ffi;
+use super::info::Long;
 use super::transfer::Transfer;
 use crate::job::{ErrorClass, Failure, Job, Lack};
 use crate::sink::lack;
@@ -47,8 +48,8 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job:
         answered: transfer.status() != 0,
         connected: transfer.is_shaking_hands(),
         requested: transfer.is_connected(),
-        proxy_status: ffi::long(easy, ffi::Long::HttpConnectcode).unwrap_or(0),
-        os_errno: ffi::long(easy, ffi::Long::OsErrno).unwrap_or(0),
+        proxy_status: ffi::long(easy, Long::HttpConnectcode).unwrap_or(0),
+        os_errno: ffi::long(easy, Long::OsErrno).unwrap_or(0),
         message,
     })
 }

@@ -16,6 +16,8 @@ use curl::easy::{Easy2, Handler};
 use curl::multi::{Easy2Handle, Multi};
 use curl_sys::{CURL, CURLINFO, CURLM, CURLMoption, CURLSH, CURLcode, CURLoption};
 
+use super::info::{Long, Off, Text};
+
 /// `CURLOPT_XOAUTH2_BEARER`.
 const XOAUTH2_BEARER: CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 220;
 /// `CURLAUTH_BEARER`.
@@ -37,8 +39,6 @@ const CLEAR_CONNS: c_long = 1 << 1;
 /// `CURLMOPT_QUICK_EXIT`.
 const MULTI_QUICK_EXIT: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 21;
 
-/// `CURLINFO_OFF_T`, the type bits of a 64-bit info.
-const OFF_T: CURLINFO = 0x60_0000;
 /// `CURLINFO_SOCKET`, the type bits of a socket.
 const SOCKET: CURLINFO = 0x50_0000;
 
@@ -60,75 +60,19 @@ impl<H> Handle for Easy2Handle<H> {
     }
 }
 
-/// Infos of type `long`.
-#[derive(Clone, Copy)]
-pub enum Long {
-    /// `CURLINFO_HTTP_VERSION`.
-    HttpVersion,
-    /// `CURLINFO_OS_ERRNO`.
-    OsErrno,
-    /// `CURLINFO_NUM_CONNECTS`.
-    NumConnects,
-    /// `CURLINFO_PRIMARY_PORT`.
-    PrimaryPort,
-    /// `CURLINFO_HTTP_CONNECTCODE`.
-    HttpConnectcode,
-    /// `CURLINFO_USED_PROXY`.
-    UsedProxy,
-}
-
-/// Infos of type `curl_off_t`.
-#[derive(Clone, Copy)]
-pub enum Off {
-    /// `CURLINFO_XFER_ID`.
-    XferId,
-    /// `CURLINFO_CONN_ID`.
-    ConnId,
-    /// `CURLINFO_SPEED_DOWNLOAD_T`, bytes a second.
-    SpeedDownload,
-    /// `CURLINFO_TOTAL_TIME_T`, microseconds.
-    TotalTime,
-    /// `CURLINFO_NAMELOOKUP_TIME_T`, microseconds.
-    NamelookupTime,
-    /// `CURLINFO_CONNECT_TIME_T`, microseconds.
-    ConnectTime,
-    /// `CURLINFO_APPCONNECT_TIME_T`, microseconds.
-    AppconnectTime,
-    /// `CURLINFO_STARTTRANSFER_TIME_T`, microseconds.
-    StarttransferTime,
-}
-
 /// `curl_easy_getinfo` for a `long`; `None` when the library does not know the info.
 pub fn long(easy: &impl Handle, info: Long) -> Option<i64> {
-    let id = match info {
-        Long::HttpVersion => curl_sys::CURLINFO_LONG + 46,
-        Long::OsErrno => curl_sys::CURLINFO_OS_ERRNO,
-        Long::NumConnects => curl_sys::CURLINFO_NUM_CONNECTS,
-        Long::PrimaryPort => curl_sys::CURLINFO_PRIMARY_PORT,
-        Long::HttpConnectcode => curl_sys::CURLINFO_HTTP_CONNECTCODE,
-        Long::UsedProxy => curl_sys::CURLINFO_LONG + 66,
-    };
     let mut value: c_long = 0;
     // SAFETY: the handle is alive as long as `easy`; an info of type LONG writes one `long` through the pointer.
-    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut c_long) };
+    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), info.id(), &mut value as *mut c_long) };
     (code == curl_sys::CURLE_OK).then_some(value)
 }
 
 /// `curl_easy_getinfo` for a `curl_off_t`; `None` when the library does not know the info.
 pub fn off(easy: &impl Handle, info: Off) -> Option<i64> {
-    let id = match info {
-        Off::XferId => OFF_T + 63,
-        Off::ConnId => OFF_T + 64,
-        Off::SpeedDownload => OFF_T + 9,
-        Off::TotalTime => OFF_T + 50,
-        Off::NamelookupTime => OFF_T + 51,
-        Off::ConnectTime => OFF_T + 52,
-        Off::AppconnectTime => OFF_T + 56,
-        Off::StarttransferTime => OFF_T + 54,
-    };
     let mut value: i64 = 0;
     // SAFETY: as above; an info of type OFF_T writes one 64-bit integer.
-    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut i64) };
+    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), info.id(), &mut value as *mut i64) };
     (code == curl_sys::CURLE_OK).then_some(value)
 }
 
@@ -142,17 +86,16 @@ pub fn active_socket(easy: &impl Handle) -> Option<RawFd> {
     (code == curl_sys::CURLE_OK && value >= 0).then_some(value)
 }
 
-/// `CURLINFO_SCHEME`, lower case.
-pub fn scheme(easy: &impl Handle) -> Option<String> {
+/// `curl_easy_getinfo` for a string; `None` when there is none.
+pub fn text(easy: &impl Handle, info: Text) -> Option<String> {
     let mut value: *const c_char = ptr::null();
-    let id = curl_sys::CURLINFO_STRING + 49;
     // SAFETY: as above; an info of type STRING writes one pointer, to memory that lives as long as the handle.
     unsafe {
-        let code = curl_sys::curl_easy_getinfo(easy.raw(), id, &mut value as *mut *const c_char);
+        let code = curl_sys::curl_easy_getinfo(easy.raw(), info.id(), &mut value as *mut *const c_char);
         if code != curl_sys::CURLE_OK || value.is_null() {
             return None;
         }
-        Some(CStr::from_ptr(value).to_string_lossy().to_ascii_lowercase())
+        Some(CStr::from_ptr(value).to_string_lossy().into_owned())
     }
 }
 

@@ -11,9 +11,11 @@ mod cookies;
 mod deadlines;
 mod disposition;
 mod easy;
+mod extras;
 mod ffi;
 mod gate;
 mod hosts;
+mod info;
 mod probe;
 #[cfg(test)]
 mod properties;
@@ -55,6 +57,7 @@ pub use waiter::{Turn, Wake};
 use self::cookies::Jar;
 use self::deadlines::Pulse;
 use self::easy::{Connection, Setup};
+use self::extras::Headers;
 use self::ffi::{Callbacks, EventMulti, Watch};
 use self::gate::Gates;
 use self::hosts::Hosts;
@@ -64,7 +67,7 @@ use self::throttle::Throttle;
 use self::timer::Timer;
 use self::transfer::{Expect, Tidings, Transfer};
 use self::waiter::{Ready, Waiter};
-use crate::job::{ErrorClass, Failure, Hop, Host, Job, Stats};
+use crate::job::{ErrorClass, Extra, Failure, Hop, Host, Job, Stats};
 use crate::sink::Body;
 
 /// One lookup out of so many has libcurl's cache of addresses pruned.
@@ -86,6 +89,8 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// Transfers at once; as many idle connections are kept.
     pub jobs: usize,
+    /// What is told of transfers beyond what every record tells.
+    pub extras: Rc<[Extra]>,
     /// What goes wrong on purpose.
     pub fault: Option<Fault>,
 }
@@ -264,6 +269,7 @@ impl Engine {
         let (pass, permit) = (self.gates.pass(job.target()), self.throttle.permit(job.target(), now));
         let cookies = self.jar.as_ref().map(Jar::share);
         let transfer = Transfer::new(token, Rc::clone(&self.tidings), expect, pass, permit, cookies, body);
+        let transfer = transfer.keeping(Headers::new(Rc::clone(&self.options.extras)));
         let setup = self.setup(&job, now);
         let added = easy::configure(&self.options.request, &setup, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
@@ -381,7 +387,7 @@ impl Engine {
     }
 
     fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>) {
-        let stats = stats::read(&mut entry.handle);
+        let stats = stats::read(&mut entry.handle, &self.options.extras);
         let (retry_after, connected) = (entry.handle.get_ref().retry_after(), entry.handle.get_ref().is_connected());
         let multiplexes = stats::multiplexes(&stats);
         if multiplexes == Some(true) {

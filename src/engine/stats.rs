@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use curl::multi::Easy2Handle;
 
-use super::ffi::{self, Long, Off};
+use super::extras;
+use super::ffi;
+use super::info::{Long, Off, Text};
 use super::transfer::Transfer;
-use crate::job::Stats;
+use crate::job::{Extra, Stats};
 
-/// Everything the record tells about an attempt.
-pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
+/// Everything the record tells about an attempt, and what is `asked` beyond that.
+pub fn read(easy: &mut Easy2Handle<Transfer>, asked: &[Extra]) -> Stats {
     let time = |info| micros(ffi::off(easy, info));
     let mut stats = Stats {
         http_version: ffi::long(easy, Long::HttpVersion).and_then(version),
         size_download: easy.get_ref().received(),
         speed_download: ffi::off(easy, Off::SpeedDownload).and_then(|speed| u64::try_from(speed).ok()),
         num_connects: ffi::long(easy, Long::NumConnects).and_then(|count| u32::try_from(count).ok()),
-        scheme: ffi::scheme(easy),
+        scheme: ffi::text(easy, Text::Scheme).map(|scheme| scheme.to_ascii_lowercase()),
         time_namelookup: time(Off::NamelookupTime),
         time_connect: time(Off::ConnectTime),
         time_appconnect: time(Off::AppconnectTime),
@@ -25,6 +27,7 @@ pub fn read(easy: &mut Easy2Handle<Transfer>) -> Stats {
         time_total: time(Off::TotalTime),
         conn_id: ffi::off(easy, Off::ConnId).filter(|id| *id >= 0),
         xfer_id: ffi::off(easy, Off::XferId).filter(|id| *id >= 0),
+        extras: extras::read(easy, asked),
         ..Stats::default()
     };
     stats.url_effective = lossy(easy.effective_url_bytes().ok().flatten());

@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::Fault;
 use super::coding::Decoder;
+use super::extras::Headers;
 use super::ffi::{self, CookieShare};
 use super::gate::Pass;
 use super::response::{Accepted, Asked, Response};
@@ -84,6 +85,8 @@ pub struct Transfer {
     pub receive_buffer: Option<usize>,
     /// The last response's head so far.
     response: Response,
+    /// What `-w` asked for.
+    headers: Headers,
     /// Responses with a final status seen so far: a challenge, and the answer after it.
     responses: u64,
     /// Bytes of all heads.
@@ -123,6 +126,7 @@ impl Transfer {
             paused: false,
             receive_buffer: None,
             response: Response::default(),
+            headers: Headers::default(),
             responses: 0,
             heads: 0,
             received: 0,
@@ -133,6 +137,16 @@ impl Transfer {
             failure: None,
             socket_error: None,
         }
+    }
+
+    /// The same, with its responses' headers kept.
+    pub fn keeping(self, headers: Headers) -> Self {
+        Transfer { headers, ..self }
+    }
+
+    /// What was kept of the last response's headers.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
     }
 
     /// A number that changes whenever something moved: bytes, responses, the connection. A drip of header lines or
@@ -319,6 +333,7 @@ impl Handler for Transfer {
         self.heads += line.len() as u64;
         let complete = self.response.complete;
         self.response.read(line);
+        self.headers.read(line);
         if self.response.complete && !complete && self.response.status >= 200 {
             self.responses += 1;
             // The host's own answer, and not that of a proxy that was asked for a tunnel.

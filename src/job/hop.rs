@@ -59,6 +59,10 @@ impl Stats {
             last.map_or(before, |last| Some(last + before.unwrap_or_default()))
         };
         let time_total = both(self.time_total, before.time_total);
+        let before_took = before.time_total.unwrap_or_default();
+        let extras = self.extras.iter().enumerate().map(|(index, last)| {
+            before.extras.get(index).map_or_else(|| last.clone(), |before| last.clone().after(before, before_took))
+        });
         let speed = |time: Duration| (self.size_download as f64 / time.as_secs_f64()) as u64;
         Stats {
             http_code: self.http_code.or(before.http_code),
@@ -70,6 +74,7 @@ impl Stats {
             time_starttransfer: both(self.time_starttransfer, before.time_starttransfer),
             speed_download: time_total.filter(|time| !time.is_zero()).map(speed).or(self.speed_download),
             time_total,
+            extras: extras.collect(),
             ..self
         }
     }

@@ -54,6 +54,7 @@ pub fn ok() -> Settled {
             time_total: Some(Duration::from_millis(1_200)),
             conn_id: Some(3),
             xfer_id: Some(9),
+            extras: Vec::new(),
         }),
         saved: Saved {
             filename: Some(PathBuf::from("data/file.bin")),

@@ -8,6 +8,7 @@
 
 mod bars;
 mod escape;
+mod extras;
 mod failures;
 mod files;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::Format;
+use crate::job::Extra;
 
 /// What is shown, and where.
 #[derive(Debug, Clone)]
@@ -41,6 +42,16 @@ pub enum Results {
     Json,
     /// In the user's words.
     Written(Format),
+}
+
+impl Results {
+    /// What must be known of transfers beyond the record.
+    pub fn extras(&self) -> &[Extra] {
+        match self {
+            Results::Written(format) => format.extras(),
+            Results::Human | Results::Json => &[],
+        }
+    }
 }
 
 /// Where results go.

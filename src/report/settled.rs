@@ -99,7 +99,8 @@ impl Report {
                 }
                 let json = str::from_utf8(&self.record).unwrap_or_default().trim_end();
                 let (streams, files) = (&mut self.streams, &mut self.written_files);
-                format.write(&object, json, |to, text| match to {
+                let data = settled.stats.as_ref().map_or(&[][..], |stats| &stats.extras);
+                format.write(&object, json, data, |to, text| match to {
                     To::Results => streams.result(text.as_bytes()),
                     To::Stderr => streams.screen().remark(text.as_bytes()),
                     To::File(number) => {

@@ -12,13 +12,15 @@ use anyhow::Context;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::escape;
+use super::{escape, extras};
+use crate::job::{Datum, Extra};
 
 /// Everything between two marks, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     pieces: Vec<Piece>,
     files: Vec<File>,
+    extras: Vec<Extra>,
 }
 
 /// A file that `%output{…}` names.
@@ -50,6 +52,8 @@ enum Piece {
         part: Part,
     },
     Json,
+    /// One of [`Format::extras`].
+    Extra(usize),
     To(To),
     /// What follows is for failures alone.
     OnError,
@@ -146,12 +150,12 @@ impl Format {
     }
 
     /// Reads curl's syntax: `%{name}`, `%%`, `\n`, `\r`, `\t`, `%{json}`, `%{stdout}`, `%{stderr}`, `%{onerror}`,
-    /// `%output{FILE}` and `%output{>>FILE}`.
+    /// `%header{NAME}`, `%output{FILE}` and `%output{>>FILE}`.
     ///
     /// # Errors
     /// A variable that is not known here, or a brace that is not closed.
     pub fn parse(format: &str) -> Result<Format, String> {
-        let mut parsed = Format { pieces: Vec::new(), files: Vec::new() };
+        let mut parsed = Format { pieces: Vec::new(), files: Vec::new(), extras: Vec::new() };
         let mut text = String::new();
         let mut rest = format;
         while let Some(at) = rest.find(['%', '\\']) {
@@ -159,11 +163,11 @@ impl Format {
             rest = &rest[at..];
             let word = |start| braced(rest, start);
             let (length, piece) = if let Some(name) = word("%{")? {
-                (name.len() + 3, Some(Piece::of(name)?))
+                (name.len() + 3, Some(parsed.variable(name)?))
             } else if let Some(path) = word("%output{")? {
                 (path.len() + 9, Some(Piece::To(To::File(parsed.file(path)?))))
             } else if let Some(name) = word("%header{")? {
-                return Err(format!("%header{{{name}}}: headers of responses are not kept"));
+                (name.len() + 9, Some(parsed.extra(extras::header(name))))
             } else {
                 // As curl has it, in which what means nothing stands for itself.
                 let pair = rest.char_indices().nth(2).map_or(rest, |(end, _)| &rest[..end]);
@@ -192,6 +196,11 @@ impl Format {
         &self.files
     }
 
+    /// What it needs to know of transfers beyond the record, in the order in which [`Format::write`] is given it.
+    pub fn extras(&self) -> &[Extra] {
+        &self.extras
+    }
+
     /// The same for a run that writes nothing: what is for files is dropped.
     pub fn without_files(self) -> Format {
         Format { files: Vec::new(), ..self }
@@ -200,6 +209,15 @@ impl Format {
     /// Whether [`Format::write`] needs the record's line of JSON.
     pub fn has_json(&self) -> bool {
         self.pieces.contains(&Piece::Json)
+    }
+
+    fn variable(&mut self, name: &str) -> Result<Piece, String> {
+        extras::named(name).map_or_else(|| Piece::of(name), |extra| Ok(self.extra(extra)))
+    }
+
+    fn extra(&mut self, extra: Extra) -> Piece {
+        self.extras.push(extra);
+        Piece::Extra(self.extras.len() - 1)
     }
 
     fn text(&mut self, text: &mut String) {
@@ -222,8 +240,9 @@ impl Format {
         }))
     }
 
-    /// Hands out what is to be said of `record`, an object of [`VARIABLES`], whose one line of JSON is `json`.
-    pub fn write(&self, record: &Map<String, Value>, json: &str, mut out: impl FnMut(To, &str)) {
+    /// Hands out what is to be said of `record`, an object of [`VARIABLES`], whose one line of JSON is `json`, and of `data`,
+    /// what the [`Format::extras`] were.
+    pub fn write(&self, record: &Map<String, Value>, json: &str, data: &[Datum], mut out: impl FnMut(To, &str)) {
         let mut to = To::Results;
         let mut text = String::new();
         for piece in &self.pieces {
@@ -232,6 +251,7 @@ impl Format {
                 Piece::Key(variable) => variable.push(&mut text, record),
                 Piece::Part { of, part } => part.push(&mut text, record.get(*of).and_then(Value::as_str)),
                 Piece::Json => text.push_str(json),
+                Piece::Extra(index) => extras::push(&mut text, &self.extras[*index], data.get(*index)),
                 Piece::OnError if record.get("exitcode").is_some_and(|code| *code == 0) => break,
                 Piece::OnError => {}
                 Piece::To(next) => {
@@ -276,7 +296,7 @@ impl Piece {
         let key = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, key)| *key);
         let known = VARIABLES.iter().find(|variable| variable.name == key);
         known.map(Piece::Key).ok_or_else(|| {
-            let names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
+            let names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).chain(extras::names()).collect();
             format!("unknown variable %{{{name}}}; there are {}, url.host and the like, json", names.join(", "))
         })
     }
@@ -325,7 +345,7 @@ mod tests {
     fn written(format: &str, settled: &Settled) -> Vec<(To, String)> {
         let format = Format::parse(format).unwrap_or_else(|error| panic!("{format}: {error}"));
         let mut all = Vec::new();
-        format.write(&record::object(settled).unwrap(), "{}", |to, text| all.push((to, text.to_owned())));
+        format.write(&record::object(settled).unwrap(), "{}", &[], |to, text| all.push((to, text.to_owned())));
         all
     }
 
@@ -393,7 +413,7 @@ mod tests {
             ("%{url.user}", "%{url.user}"),
             ("%{http_code", "%{ is not closed"),
             ("%output{}", "%output{}"),
-            ("%header{x}", "%header{x}"),
+            ("%header{x", "%header{ is not closed"),
         ] {
             let error = Format::parse(format).unwrap_err();
             assert!(error.contains(named), "{format}: {error}");
