@@ -158,15 +158,15 @@ fn look_up_again(url: impl Fn(&Server, usize) -> String) {
     let mut fetch = |number: usize| {
         running.write_stdin(format!("{}\n", url(&server, number)));
         running.wait_for_lines(Stream::Out, number + 1);
-        dns.asked().len()
+        // Those for IPv6 may come later than what is fetched.
+        dns.asked().iter().filter(|question| !question.is_ipv6).count()
     };
-    let lookup = fetch(0);
-    assert!((1..=2).contains(&lookup), "{lookup}");
-    assert_eq!(fetch(1), lookup, "it is known");
+    assert_eq!(fetch(0), 1);
+    assert_eq!(fetch(1), 1, "it is known");
     for minutes in 1..4 {
         clock.set(&format!("+{}", minutes * 61));
-        assert_eq!(fetch(2 * minutes), lookup * (minutes + 1), "after {minutes} minutes");
-        assert_eq!(fetch(2 * minutes + 1), lookup * (minutes + 1), "and it is known again");
+        assert_eq!(fetch(2 * minutes), minutes + 1, "after {minutes} minutes");
+        assert_eq!(fetch(2 * minutes + 1), minutes + 1, "and it is known again");
     }
     running.close_stdin();
     running.finish().assert_exit(0).check_invariants(8);

@@ -101,7 +101,10 @@ fn what_is_in_no_record_reads_as_curls_does_too() {
         let times: Vec<f64> = times.split(' ').map(|time| time.parse().expect("seconds")).collect();
         assert!((times[0] > 0.0) == is_chain && times[1] > 0.0 && times[0] < times[2], "{url}: {times:?}");
     }
-    assert_eq!(told("%{time_redirect}|%{local_ip}|%{num_headers}|%header{x}", "http://nowhere.invalid:0/"), "0.000000||0|");
+    assert_eq!(
+        told("%{time_redirect}|%{local_ip}|%{num_headers}|%header{x}", "http://nowhere.invalid:0/"),
+        "0.000000||0|"
+    );
 }
 
 #[test]
