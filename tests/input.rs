@@ -247,7 +247,9 @@ fn who_forgot_the_scheme_of_a_url_is_told() {
         ("lists/missing", false),
         ("./example.com", false),
         ("missing", false),
-        ("user:S3CR3T@example.com/x", false),
+        ("localhost/x", true),
+        ("localhost:8080", true),
+        ("host:8080/x", true),
     ] {
         let run = Fetch::recorded().arg(input).run();
         run.assert_exit(2).assert_stderr_has(input).check_invariants(0);

@@ -13,6 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::lines::Condition;
+use super::shown::refused;
+
 /// Endings of files that lists are kept in, more likely than a host's.
 const LISTS: [&str; 5] = [".txt", ".list", ".lst", ".csv", ".urls"];
 
@@ -72,12 +75,13 @@ enum Blocking {
 impl Reader {
     /// Opens the list at `path`. A FIFO is opened without waiting for a writer.
     pub fn open(path: &Path, label: Arc<str>) -> anyhow::Result<Reader> {
-        let context = || format!("open input {label}");
+        // What cannot be opened may have been meant as a URL, and have a password.
+        let context = || format!("open input {}", refused(label.as_bytes(), Condition::Whole));
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let descriptor = match rustix::fs::open(path, flags, Mode::empty()) {
             Err(Errno::NXIO) => bail!("{}: it is a socket or has no device behind it", context()),
-            Err(Errno::NOENT) if may_be_a_url(&label) => {
-                bail!("{}: no such file (to fetch it, write https://{label})", context())
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) if instead(&label).is_some() => {
+                bail!("{}: no such file{}", context(), instead(&label).unwrap_or_default())
             }
             opened => opened.with_context(context)?,
         };
@@ -173,16 +177,36 @@ impl Descriptor {
     }
 }
 
-/// Whether a name of no file was perhaps meant as a URL: it begins like the name of a host. One with a user is not
-/// repeated in a hint.
+/// What to write instead of a name of no file that was perhaps meant as something else.
+fn instead(text: &str) -> Option<String> {
+    if text.starts_with(['{', '[']) {
+        return Some(
+            "; --json prints results as JSON, and JSON input gives requests a body (--input-format)".to_owned(),
+        );
+    }
+    let has_user = text.split_once('@').is_some_and(|(user, _)| user.contains(':'));
+    match may_be_a_url(text) {
+        true => Some(format!(" (to fetch it, write https://{text})")),
+        // Not repeated: it may be a password.
+        false if has_user || text.starts_with("http") && text.contains(":/") => {
+            Some(" (a URL begins with https:// or http://)".to_owned())
+        }
+        false => None,
+    }
+}
+
+/// Whether a name of no file begins like the name of a host. One with a user is not repeated in a hint.
 fn may_be_a_url(text: &str) -> bool {
     let (host, rest) = text.split_once('/').unwrap_or((text, ""));
     let is_name =
         |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
-    let has_dots = name.contains('.') && name.split('.').all(is_name);
+    let (name, port) = match host.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let is_host = name.contains('.') || name == "localhost" || (port.is_some() && !rest.is_empty());
     let is_list = rest.is_empty() && LISTS.iter().any(|ending| name.ends_with(ending));
-    has_dots && port.parse::<u16>().is_ok() && !is_list
+    is_host && name.split('.').all(is_name) && port.is_none_or(|port| port.parse::<u16>().is_ok()) && !is_list
 }
 
 /// Device and inode of a file or FIFO; `None` for what anybody may share, as a terminal or `/dev/null`.

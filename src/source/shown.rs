@@ -19,13 +19,8 @@ pub fn refused(line: &[u8], condition: Condition) -> String {
         // The line was cut inside what may still be a user and a password.
         None if condition != Condition::Whole => "",
         _ => {
-            let region = &line[start..end.unwrap_or(line.len())];
-            // `http://user:pass/word@host/`: no URL, yet a password. What follows the colon is no port.
-            let port = region.rsplit_once(':').map(|(_, port)| port);
-            let searched = match port {
-                Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => &line[start..],
-                _ => region,
-            };
+            let searched =
+                if may_hide_more(&line, start, end) { &line[start..] } else { &line[start..end.unwrap_or(line.len())] };
             &line[searched.rfind('@').map_or(start, |at| start + at + 1)..]
         }
     };
@@ -41,8 +36,27 @@ pub fn refused(line: &[u8], condition: Condition) -> String {
     shown
 }
 
-/// Where the authority would begin: after a scheme, its colon and any slashes, of whichever number and direction.
+/// Whether a password may go on behind what looks like the end of the authority, which begins at `start`.
+fn may_hide_more(line: &str, start: usize, end: Option<usize>) -> bool {
+    let authority = &line[start..end.unwrap_or(line.len())];
+    match authority.rsplit_once(':') {
+        // `http://user:pass/word@host/`: no URL, yet a password. What follows the colon is no port.
+        Some((_, port)) => !port.bytes().all(|byte| byte.is_ascii_digit()),
+        // `https/user:password@host/`: what comes first is no host.
+        None => {
+            !line[..start].ends_with("://")
+                && line[start..].rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+        }
+    }
+}
+
+/// Where the authority would begin: after a scheme, its colon and any slashes, of whichever number and direction. The
+/// colon may have been forgotten.
 fn authority(line: &str) -> usize {
+    let slash = line.find(['/', '\\']).filter(|slash| line[slash + 1..].starts_with(['/', '\\']));
+    if let Some(slash) = slash.filter(|slash| line[..*slash].bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        return line.len() - line[slash..].trim_start_matches(['/', '\\']).len();
+    }
     let after_scheme = line.find(':').map_or(0, |colon| colon + 1);
     let start = if line[after_scheme..].starts_with(['/', '\\']) { after_scheme } else { 0 };
     line.len() - line[start..].trim_start_matches(['/', '\\']).len()
@@ -74,6 +88,12 @@ mod tests {
             " http://u:S3CR3T@h/x",
             "-http://u:S3CR3T@h/x",
             "http://[u:S3CR3T@h/x",
+            "https//u:S3CR3T@h/x",
+            "https//S3CR3T@h/x",
+            "https/u:S3CR3T@h/x",
+            "https;//u:S3CR3T@h/x",
+            "https//u:S3CR3T/x@h/",
+            "h ttps://u:S3CR3T@h/x",
         ] {
             let shown = refused(line.as_bytes(), Condition::Whole);
             assert!(!shown.contains("S3CR3T"), "{line:?} is shown as {shown:?}");
@@ -89,6 +109,8 @@ mod tests {
             ("http://[::1]:0/x@y", "http://[::1]:0/x@y"),
             ("http:///x", "http:///x"),
             ("example.com/x@y", "example.com/x@y"),
+            ("example.com/x:1", "example.com/x:1"),
+            ("https//h/x@y:1", "https//h/x@y:1"),
             ("", ""),
             ("://", "://"),
         ] {
