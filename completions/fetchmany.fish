@@ -12,9 +12,9 @@ update\t'Replace it if the server has a newer one'"
 complete -c fetchmany -l max-filesize -d 'Fail bodies of more than SIZE bytes (suffixes k, M, G, T: times 1024); 0 for no limit' -r
 complete -c fetchmany -s j -l jobs -d 'Transfers at once, or auto [default: 50]' -r
 complete -c fetchmany -l per-host -d 'Transfers of one host at once [default: 8, with -j the same as that]' -r
-complete -c fetchmany -l rate -d 'Starts per time, such as 30/s, 100/m or 5/h, of all hosts together' -r
+complete -c fetchmany -l rate -d 'Starts per time, such as 30/s, 100/m, 5/h or 20/d, of all hosts together; a number alone is for an hour' -r
 complete -c fetchmany -l rate-per-host -d 'Starts per time of each host' -r
-complete -c fetchmany -l limit-rate -d 'Bytes a second, for all transfers together (suffixes k, M, G: times 1024)' -r
+complete -c fetchmany -l limit-rate -d 'Bytes a second, for all transfers together (suffixes k, M, G: times 1024); 0 for no limit' -r
 complete -c fetchmany -l limit-rate-per-host -d 'Bytes a second, for the transfers of each host together' -r
 complete -c fetchmany -l retry -d 'Attempts after a failure that may pass' -r
 complete -c fetchmany -l retry-delay -d 'Fixed delay between attempts; without it, or with 0, one second on average, doubled each time, with jitter' -r
@@ -23,8 +23,8 @@ complete -c fetchmany -l retry-after-max -d 'Longest pause that a server may ask
 complete -c fetchmany -l connect-timeout -d 'Limit for name lookup, connection and TLS handshake; 0 for curl\'s own, 300' -r
 complete -c fetchmany -l stall-timeout -d 'Give up on a transfer after so long without an answer or a byte; 0 for never' -r
 complete -c fetchmany -s m -l max-time -d 'Limit for one attempt; 0 for none' -r
-complete -c fetchmany -s Y -l speed-limit -d 'Give up on a transfer that is slower than this for --speed-time, in bytes a second [default: 1]' -r
-complete -c fetchmany -s y -l speed-time -d 'How long a transfer may be slower than --speed-limit [default: 30]' -r
+complete -c fetchmany -s Y -l speed-limit -d 'Give up on a transfer that is slower than this for --speed-time, in bytes a second; 0 for never [default: 1]' -r
+complete -c fetchmany -s y -l speed-time -d 'How long a transfer may be slower than --speed-limit; 0 for ever [default: 30]' -r
 complete -c fetchmany -l max-failures -d 'Stop when more than N, or N% of the URLs (from the hundredth on), have failed' -r
 complete -c fetchmany -l journal -d 'Remember in FILE what is settled; the same command again goes on from there' -r -F
 complete -c fetchmany -l checksum-file -d 'Verify files against FILE, in the format of sha256sum, sha1sum or md5sum' -r -F
@@ -102,3 +102,5 @@ complete -c fetchmany -s v -l verbose -d 'Tell on standard error of retries, of 
 complete -c fetchmany -l no-config -d 'Read no config file'
 complete -c fetchmany -s h -l help -d 'Print the usual options; with --help all of them, and more about each'
 complete -c fetchmany -s V -l version -d 'Print the version and those of the libraries'
+complete -c fetchmany -s f -l fail -d 'What curl has to be asked for, and what is done here anyway'
+complete -c fetchmany -s s -l silent -d 'curl\'s name for --progress off'

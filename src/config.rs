@@ -2,6 +2,7 @@
 
 mod netrc;
 mod request;
+mod route;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -55,6 +56,8 @@ pub struct Config {
     pub cookie_jar: Option<PathBuf>,
     /// List or daemon.
     pub kind: Kind,
+    /// What a person is told at the start.
+    pub notes: Vec<String>,
 }
 
 /// What ends the run.
@@ -80,6 +83,7 @@ impl Config {
         let report = report(&args, kind, stream)?;
         Ok(Config {
             source: source(&args)?,
+            notes: notes(&args),
             sink: sink(&args, kind, target, request::continued(&request, args.no_resume))?,
             cookie_jar: args.request.cookie_jar.clone().filter(|_| !args.dry_run),
             schedule: schedule(&args),
@@ -136,7 +140,7 @@ impl Config {
 fn source(args: &Args) -> anyhow::Result<source::Options> {
     let base = args.base_url.as_deref().map(source::Base::parse).transpose();
     Ok(source::Options {
-        inputs: inputs(args),
+        inputs: inputs(args)?,
         format: match args.input_format {
             cli::InputFormat::Lines => source::Format::Plain,
             cli::InputFormat::Json => source::Format::Json,
@@ -147,17 +151,19 @@ fn source(args: &Args) -> anyhow::Result<source::Options> {
 }
 
 /// INPUTs as their form says; none: standard input unless a person sits there.
-fn inputs(args: &Args) -> Vec<source::Input> {
+fn inputs(args: &Args) -> anyhow::Result<Vec<source::Input>> {
     if let Some(fifo) = &args.fifo {
-        return vec![source::Input::Daemon(fifo.clone())];
+        return Ok(vec![source::Input::Daemon(fifo.clone())]);
     }
     if args.inputs.is_empty() {
         if std::io::stdin().is_terminal() {
-            cli::usage_error("no INPUT: give URLs, a file of URLs, or - for standard input");
+            bail!(cli::with_hint(
+                "no INPUT: give URLs, a file of URLs, or - for standard input. Usage: fetchmany [OPTIONS] [INPUT]..."
+            ));
         }
-        return vec![source::Input::Stdin];
+        return Ok(vec![source::Input::Stdin]);
     }
-    args.inputs.iter().map(input).collect()
+    Ok(args.inputs.iter().map(input).collect())
 }
 
 fn input(given: &OsString) -> source::Input {
@@ -184,10 +190,27 @@ fn transfers(args: &Args) -> usize {
     }
 }
 
-/// As in curl, each of the two has a default when the other is given.
+/// As in curl, each of the two has a default when the other is given, and a zero switches both off.
 fn slow(args: &Args) -> Option<SlowLimit> {
-    (args.speed_limit.is_some() || args.speed_time.is_some())
-        .then(|| SlowLimit { speed: args.speed_limit.unwrap_or(1), time: args.speed_time.unwrap_or(CURLS_SPEED_TIME) })
+    let given = args.speed_limit.is_some() || args.speed_time.is_some();
+    let (speed, time) = (args.speed_limit.unwrap_or(1), args.speed_time.unwrap_or(CURLS_SPEED_TIME));
+    (given && speed > 0 && !time.is_zero()).then_some(SlowLimit { speed, time })
+}
+
+/// What was given and has no use, or another one than it may seem.
+fn notes(args: &Args) -> Vec<String> {
+    let mut notes = Vec::new();
+    let request = &args.request;
+    let has_user = request.user.is_some() || request.netrc || request.netrc_file.is_some();
+    if (request.digest || request.anyauth) && !has_user && std::env::var_os("FETCHMANY_USER").is_none() {
+        notes.push("--digest and --anyauth are for users: without --user or --netrc only those in URLs".to_owned());
+    }
+    // `-d a=b`, as for curl. It may be a directory all the same.
+    let dir = args.output_dir.to_string_lossy();
+    if dir.contains('=') && !dir.contains('/') && !args.output_dir.exists() {
+        notes.push(format!("--output-dir {dir} is a directory (curl's -d sends data; JSON input does that here)"));
+    }
+    notes
 }
 
 fn schedule(args: &Args) -> schedule::Options {
@@ -254,6 +277,7 @@ fn report(args: &Args, kind: Kind, stream: report::Stream) -> anyhow::Result<rep
         failed_file: args.failed.clone().filter(|_| !args.dry_run),
         append: kind == Kind::Daemon || args.journal.is_some(),
         progress: match args.progress {
+            _ if args.silent => report::ProgressStyle::Off,
             cli::Progress::Auto => report::ProgressStyle::Auto,
             cli::Progress::Bars => report::ProgressStyle::Bars,
             cli::Progress::Plain => report::ProgressStyle::Plain,
@@ -279,20 +303,34 @@ fn target(args: &Args) -> anyhow::Result<sink::Target> {
         None if args.tree => "{host}/{path}",
         None => "{name}",
     };
-    let template =
-        sink::Template::parse(template).map_err(|error| anyhow::anyhow!("--output {template:?}: {error}"))?;
+    let template = sink::Template::parse(template)
+        .map_err(|error| anyhow::anyhow!("--output {template:?}: {error}{}", instead(template)))?;
     if args.output_dir.as_os_str().is_empty() {
         bail!("--output-dir is empty");
+    }
+    let dir = args.output_dir.to_string_lossy();
+    if dir.starts_with(['@', '{']) && !args.output_dir.exists() {
+        bail!("--output-dir {dir}: curl's -d sends data, here it names a directory; write ./{dir} for this one");
     }
     // Without a directory in front, names are shown as curl would show them.
     let dir = if args.output_dir == Path::new(".") { PathBuf::new() } else { args.output_dir.clone() };
     Ok(sink::Target::Files { dir, template })
 }
 
+/// What to write instead of a template that is none.
+fn instead(template: &str) -> String {
+    let path = Path::new(template);
+    match (path.parent(), path.file_name()) {
+        _ if template.ends_with('/') => format!("; for a directory write -d {template:?}"),
+        (Some(dir), Some(name)) if path.is_absolute() => format!("; write -d {} -o {}", dir.display(), name.display()),
+        _ => String::new(),
+    }
+}
+
 fn checksums(args: &Args, target: &sink::Target) -> anyhow::Result<sink::Checksums> {
     match (&args.checksum_file, target) {
         (None, _) => Ok(sink::Checksums::default()),
-        (Some(path), sink::Target::Files { .. }) => sink::Checksums::read(path),
+        (Some(path), sink::Target::Files { .. }) => sink::Checksums::read(path).context("--checksum-file"),
         (Some(_), _) => bail!("--checksum-file verifies files: it does not go with -o -"),
     }
 }
@@ -302,7 +340,7 @@ fn results(args: &Args) -> anyhow::Result<report::Results> {
     let Some(format) = &args.write_out else {
         return Ok(if args.json { report::Results::Json } else { report::Results::Human });
     };
-    if format == "@-" && inputs(args).iter().any(|input| matches!(input, source::Input::Stdin)) {
+    if format == "@-" && inputs(args)?.iter().any(|input| matches!(input, source::Input::Stdin)) {
         bail!("--write-out @-: standard input is the list");
     }
     let format = report::Format::open(format).context("--write-out")?;

@@ -29,6 +29,7 @@ mod text;
 
 use std::process::ExitCode;
 
+use crate::cli::Args;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::exit::Exit;
@@ -50,7 +51,15 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Exit, Fatal> {
-    let args = cli::parse(&engine::describe_version());
+    let mut args = cli::parse(&engine::describe_version()).map_err(anyhow::Error::msg).or_exit(Exit::Usage)?;
+    let origins = std::mem::take(&mut args.origins);
+    start(args).map_err(|fatal| match origins.of(&fatal.error.to_string()) {
+        Some(origin) => Fatal { error: fatal.error.context(origin), ..fatal },
+        None => fatal,
+    })
+}
+
+fn start(args: Args) -> Result<Exit, Fatal> {
     if let Some(what) = args.generate {
         return match generate::write(what, &mut std::io::stdout().lock()) {
             Ok(()) => Ok(Exit::Ok),

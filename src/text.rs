@@ -49,6 +49,18 @@ pub fn without_quoted_credentials(text: &str) -> String {
     }
 }
 
+/// What the system says, without its numbers: `(os error 2)` means nothing to a person.
+pub fn without_error_numbers(text: &str) -> String {
+    let mut said = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        said.push_str(before);
+        rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = rest.strip_prefix(')').unwrap_or(rest);
+    }
+    said + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +88,17 @@ mod tests {
             ('\u{206a}', char::MAX, false),
         ] {
             assert!((from..=to).all(|c| is_hostile(c) == hostile), "{from:?} to {to:?}");
+        }
+    }
+
+    #[test]
+    fn the_system_is_quoted_without_its_numbers() {
+        for (text, shown) in [
+            ("read x: No such file or directory (os error 2)", "read x: No such file or directory"),
+            ("a (os error 2), b (os error 17): c", "a, b: c"),
+            ("a (b)", "a (b)"),
+        ] {
+            assert_eq!(without_error_numbers(text), shown);
         }
     }
 

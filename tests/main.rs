@@ -23,6 +23,7 @@ mod dry_run;
 mod faults;
 mod fifo;
 mod frames;
+mod habits;
 mod handshakes;
 mod help;
 mod hops;

@@ -160,10 +160,10 @@ fn transfers_share_the_limit() {
 #[test]
 fn a_wrong_rate_is_a_usage_error() {
     for args in [
-        ["--rate", "20"],
+        ["--rate", "20/w"],
         ["--rate", "0/s"],
         ["--rate-per-host", "-1/s"],
-        ["--limit-rate", "0"],
+        ["--limit-rate", "-1"],
         ["--limit-rate-per-host", "fast"],
         ["-j", "0"],
         ["--per-host", "0"],

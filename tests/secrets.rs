@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use crate::harness::raw::refusing_url;
-use crate::harness::{Fetch, Gate, Raw, Reply, Seen, Server, Step, until};
+use crate::harness::{Fetch, Gate, Place, Raw, Reply, Seen, Server, Step, until};
 
 #[test]
 fn the_password_of_a_proxy_is_told_to_nobody() {
@@ -80,5 +80,40 @@ fn what_others_can_see_of_a_running_program_has_no_secret_that_came_by_file_or_e
         let length = rustix::fs::listxattr(place.path(name), &mut attributes[..]).unwrap_or(0);
         let attributes = std::ffi::OsStr::from_bytes(&attributes[..length]).to_string_lossy().into_owned();
         assert!(!attributes.contains("user."), "{name} says where it is from: {attributes}");
+    }
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_repeated_where_it_is_refused() {
+    let url = "http://h.invalid/";
+    let place = Place::new();
+    place.write("headers", "X-One: 1\n\nAuthorization Bearer S3CR3T\n");
+    place.write("conf", "-A me\n-H 'Authorization Bearer S3CR3T'\n");
+    for (args, told) in [
+        (&["-H", "@headers", url][..], "--header @headers:3: a header has the form"),
+        (&["-H", "Authorization Bearer S3CR3T", url], "--header"),
+        (&["--config", "conf", url], "conf:2: "),
+        (&["-b", "S3CR3T", url], "name=value"),
+        (&["joe:S3CR3T@h/x"], "open input h/x: no such file (a URL begins with https:// or http://)"),
+        (&["http:/joe:S3CR3T@h/x"], "a URL begins with https:// or http://"),
+        (&["https:joe:S3CR3T@h/x"], "no such file"),
+        (&["https//joe:S3CR3T@h/x"], "no such file"),
+        (&["-x", "joe:S3CR3T@h:99999", url], "--proxy"),
+        (&["--usr=joe:S3CR3T", url], "--usr"),
+        (&["--usr", "joe:S3CR3T", url], "--usr"),
+    ] {
+        let run = place.fetch().args(args).run();
+        run.assert_exit(2).assert_stderr_has(told);
+        assert!(!run.stderr_text().contains("S3CR3T"), "{run}");
+    }
+}
+
+#[test]
+fn a_line_that_is_nearly_a_url_is_told_without_its_password() {
+    let lines = ["https//joe:S3CR3T@h/x", "https;//joe:S3CR3T@h/x", "https/joe:S3CR3T@h/x", "http:/joe:S3CR3T@h/x"];
+    for args in [&["--json", "--results", "results"][..], &["-v"], &["-q"], &["--dry-run"]] {
+        let run = Fetch::new().args(args).urls(&lines).run();
+        run.assert_exit(1);
+        run.assert_tells_no_secret();
     }
 }

@@ -4,6 +4,7 @@
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::Mode;
@@ -192,6 +193,46 @@ fn a_file_of_authorities_in_the_environment_counts() {
     let authority = Authority::new();
     let server = Server::tls(&authority.identity(), Alpn::Http2, |seen: &Seen| Reply::ok(seen.path.clone()));
     Fetch::recorded().env("SSL_CERT_FILE", authority.pem()).arg(server.url("/a")).run().assert_exit(0);
+}
+
+#[test]
+fn curls_variable_for_authorities_comes_before_openssls_and_counts_where_anything_is_verified() {
+    let [authority, another] = [Authority::new(), Authority::new()];
+    let [ours, other] = [authority.pem(), another.pem()];
+    let server = Server::tls(&authority.identity(), Alpn::Http2, |seen: &Seen| Reply::ok(seen.path.clone()));
+    let fetch = |bundle: &Path, file: &Path| {
+        Fetch::recorded().env("CURL_CA_BUNDLE", bundle).env("SSL_CERT_FILE", file).arg(server.url("/a"))
+    };
+    fetch(&ours, &other).run().assert_exit(0);
+    fetch(&other, &ours).run().assert_exit(1).assert_failed("tls");
+    fetch(Path::new(""), &ours).run().assert_exit(0);
+    fetch(&other, &other).arg("--cacert").arg(&ours).run().assert_exit(0);
+    let missing = Path::new("/nonexistent/ca.pem");
+    fetch(missing, &ours).run().assert_exit(2).assert_stderr_has("CURL_CA_BUNDLE: read the authorities");
+    fetch(missing, &ours).arg("-k").run().assert_exit(0);
+}
+
+#[test]
+fn who_meets_an_unknown_authority_is_told_how_to_trust_it() {
+    for identity in [Identity::self_signed(), Authority::new().identity()] {
+        let server = Server::tls(&identity, Alpn::Http2, |seen: &Seen| Reply::ok(seen.path.clone()));
+        let run = Fetch::recorded().arg(server.url("/a")).run();
+        run.assert_exit(1).assert_failed("tls");
+        assert!(run.record()["errormsg"].as_str().is_some_and(|text| text.contains("--cacert FILE")), "{run}");
+    }
+}
+
+#[test]
+fn keys_of_connections_are_written_where_the_environment_asks_for_it() {
+    let authority = Authority::new();
+    let server = Server::tls(&authority.identity(), Alpn::Http2, |seen: &Seen| Reply::ok(seen.path.clone()));
+    let fetch = || Fetch::recorded().arg("--cacert").arg(authority.pem()).arg(server.url("/a"));
+    let run = fetch().env("SSLKEYLOGFILE", "keys").run();
+    run.assert_exit(0);
+    assert!(run.place().read_text("keys").contains("CLIENT_TRAFFIC_SECRET_0 "), "{run}");
+    let run = fetch().run();
+    run.assert_exit(0);
+    assert_eq!(run.place().names("."), ["out/a"], "{run}");
 }
 
 #[test]

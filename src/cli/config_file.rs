@@ -11,40 +11,72 @@ use clap::error::ErrorKind as Mistake;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::foreign;
+use super::longs;
+use super::mistake::sentence;
+use super::origins::Origins;
 
 /// Options that make sense only where they are typed.
 const TYPED_ONLY: [&str; 6] = ["inputs", "config", "no_config", "help", "version", "generate"];
 
 /// One line that says something.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     number: usize,
     words: Vec<String>,
 }
 
+/// The words of the command line with those of the config file among them.
+pub struct Merged {
+    /// As they would be typed, the program's name first.
+    pub words: Vec<OsString>,
+    /// Where those stand that were not typed.
+    pub origins: Origins,
+}
+
 /// What is typed, with the options of the config file before it that it leaves open. `typed` begins with the program's
 /// name, and `matches` is what it means alone. An error names the file and the line.
-pub fn merged(command: &Command, typed: &[OsString], matches: &ArgMatches) -> Result<Vec<OsString>, String> {
-    let mut merged = typed.to_vec();
+pub fn merged(command: &Command, typed: &[OsString], matches: &ArgMatches) -> Result<Merged, String> {
+    let mut merged = Merged { words: typed.to_vec(), origins: Origins::default() };
     let Some((path, text)) = read(matches)? else { return Ok(merged) };
+    let path = path.display();
     let mut command = command.clone();
     command.build();
+    let longs = longs(&command);
     let typed_ones: Vec<&Arg> = command.get_arguments().filter(|arg| is_typed(arg, matches)).collect();
-    let mut options = Vec::new();
-    for line in lines(&text).map_err(|error| format!("{}:{error}", path.display()))? {
-        let arg = option(&command, &line.words).map_err(|why| format!("{}:{}: {why}", path.display(), line.number))?;
+    let mut chosen = Vec::new();
+    for line in lines(&text).map_err(|error| format!("{path}:{error}"))? {
+        let number = line.number;
+        let arg = option(&command, &longs, &line.words).map_err(|why| format!("{path}:{number}: {why}"))?;
         let adds = matches!(arg.get_action(), ArgAction::Append);
         let excluded = |other: &&Arg| excludes(&command, arg, other) || excludes(&command, other, arg);
-        if (adds || !is_typed(arg, matches)) && !typed_ones.iter().any(excluded) {
-            options.extend(line.words.into_iter().map(OsString::from));
+        let typed_too = is_typed(arg, matches);
+        if (adds || !typed_too) && !typed_ones.iter().any(excluded) {
+            chosen.push(line);
+            merged.words = together(typed, &chosen);
+            // What it needs may follow.
+            match command.clone().try_get_matches_from(&merged.words) {
+                Err(error) if error.kind() != Mistake::MissingRequiredArgument => {
+                    return Err(format!("{path}:{number}: {}", sentence(error, &longs)));
+                }
+                _ if !typed_too => merged.origins.add(shown(arg), &path, number, adds),
+                _ => {}
+            }
         }
     }
-    merged.splice(1..1, options);
-    match command.try_get_matches_from(&merged) {
-        Ok(_) => Ok(merged),
-        Err(error) => Err(format!("{}: {}", path.display(), sentence(error))),
-    }
+    let Err(error) = command.clone().try_get_matches_from(&merged.words) else { return Ok(merged) };
+    let is_at_fault = |at: &usize| {
+        let others = [&chosen[..*at], &chosen[at + 1..]].concat();
+        command.clone().try_get_matches_from(together(typed, &others)).is_ok()
+    };
+    let number = (0..chosen.len()).find(is_at_fault).map(|at| format!(":{}", chosen[at].number));
+    Err(format!("{path}{}: {}", number.unwrap_or_default(), sentence(error, &longs)))
+}
+
+/// The words of `lines` behind the program's name, before everything else: what comes later wins.
+fn together(typed: &[OsString], lines: &[Line]) -> Vec<OsString> {
+    let mut words = typed.to_vec();
+    words.splice(1..1, lines.iter().flat_map(|line| &line.words).map(OsString::from));
+    words
 }
 
 fn is_typed(arg: &Arg, matches: &ArgMatches) -> bool {
@@ -61,6 +93,7 @@ fn read(matches: &ArgMatches) -> Result<Option<(PathBuf, String)>, String> {
         return Ok(None);
     }
     let named = matches.get_one::<PathBuf>("config").cloned();
+    let typed = named.is_some();
     let named = named.or_else(|| std::env::var_os("FETCHMANY_CONFIG").map(PathBuf::from));
     let Some(path) = named.clone().or_else(usual).filter(|path| !path.as_os_str().is_empty()) else { return Ok(None) };
     match std::fs::read_to_string(&path) {
@@ -68,7 +101,10 @@ fn read(matches: &ArgMatches) -> Result<Option<(PathBuf, String)>, String> {
         Err(error) if named.is_none() && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
         }
-        Err(error) => Err(format!("read the config file {}: {error}", path.display())),
+        Err(error) => {
+            let namer = if typed || named.is_none() { "" } else { ", which FETCHMANY_CONFIG names" };
+            Err(format!("read the config file {}{namer}: {error}", path.display()))
+        }
     }
 }
 
@@ -81,7 +117,7 @@ fn usual() -> Option<PathBuf> {
 }
 
 /// The option that the words of a line give, or why they give none.
-fn option<'a>(command: &'a Command, words: &[String]) -> Result<&'a Arg, String> {
+fn option<'a>(command: &'a Command, longs: &[String], words: &[String]) -> Result<&'a Arg, String> {
     // Not repeated: it may be a value, and secret.
     let first = words.first().filter(|word| word.len() > 1 && word.starts_with('-'));
     let first = first.ok_or("not an option: options begin with - or --")?;
@@ -91,9 +127,9 @@ fn option<'a>(command: &'a Command, words: &[String]) -> Result<&'a Arg, String>
         return Err(format!("{} belongs on the command line", shown(arg)));
     }
     match (alone, arg) {
-        (Err(error), None) => Err(sentence(error)),
+        (Err(error), None) => Err(sentence(error, longs)),
         // What it needs may stand on another line.
-        (Err(error), Some(_)) if error.kind() != Mistake::MissingRequiredArgument => Err(sentence(error)),
+        (Err(error), Some(_)) if error.kind() != Mistake::MissingRequiredArgument => Err(sentence(error, longs)),
         (Err(_), Some(arg)) => Ok(arg),
         (Ok(alone), arg) => {
             let given = command.get_arguments().filter(|arg| is_typed(arg, &alone));
@@ -109,28 +145,15 @@ fn is_called(arg: &Arg, word: &str) -> bool {
             let long = long.split('=').next().unwrap_or_default();
             arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
         }
-        None => arg.get_short().is_some() && arg.get_short() == word.chars().nth(1),
+        None => {
+            let mut shorts = arg.get_short().into_iter().chain(arg.get_all_short_aliases().into_iter().flatten());
+            shorts.any(|short| word.chars().nth(1) == Some(short))
+        }
     }
 }
 
 fn shown(arg: &Arg) -> String {
     arg.get_long().map_or_else(|| arg.get_id().to_string(), |long| format!("--{long}"))
-}
-
-/// clap's message in one line.
-fn sentence(mut error: clap::Error) -> String {
-    if matches!(error.kind(), Mistake::DisplayHelp | Mistake::DisplayVersion) {
-        return "this belongs on the command line".to_owned();
-    }
-    foreign::explain(&mut error);
-    let text = error.to_string();
-    let mut lines = text.lines().map(str::trim);
-    let first = lines.next().unwrap_or_default();
-    let first = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-    match lines.find_map(|line| line.strip_prefix("tip: ")) {
-        Some(tip) => format!("{first}; {tip}"),
-        None => first,
-    }
 }
 
 /// The lines that are neither blank nor comments. An error begins with the number of its line.

@@ -3,6 +3,8 @@
 mod choices;
 mod config_file;
 mod foreign;
+mod mistake;
+mod origins;
 mod request;
 mod values;
 
@@ -14,7 +16,9 @@ use clap::builder::Styles;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
 pub use choices::{Color, Failures, Generate, IfExists, InputFormat, Jobs, Progress};
+pub use origins::Origins;
 pub use request::{RequestArgs, Schemes};
+pub use values::header;
 
 const ABOUT: &str = "Fetch many URLs at once: a list in, whole files out.";
 
@@ -31,7 +35,7 @@ run (directory, disk, descriptors), 130/143 interrupted.";
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "fetchmany", about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
-#[command(disable_version_flag = true, disable_help_flag = true, max_term_width = 100)]
+#[command(disable_version_flag = true, disable_help_flag = true, max_term_width = 100, args_override_self = true)]
 pub struct Args {
     /// URLs, files of URLs, or - for standard input
     ///
@@ -130,7 +134,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = values::count, help_heading = "How many")]
     pub per_host: Option<usize>,
 
-    /// Starts per time, such as 30/s, 100/m or 5/h, of all hosts together
+    /// Starts per time, such as 30/s, 100/m, 5/h or 20/d, of all hosts together; a number alone is for an hour
     #[arg(long, value_name = "N/UNIT", value_parser = values::rate, help_heading = "How many")]
     pub rate: Option<Duration>,
 
@@ -138,12 +142,12 @@ pub struct Args {
     #[arg(long, value_name = "N/UNIT", value_parser = values::rate, help_heading = "How many")]
     pub rate_per_host: Option<Duration>,
 
-    /// Bytes a second, for all transfers together (suffixes k, M, G: times 1024)
-    #[arg(long, value_name = "RATE", value_parser = values::speed, help_heading = "How many")]
+    /// Bytes a second, for all transfers together (suffixes k, M, G: times 1024); 0 for no limit
+    #[arg(long, value_name = "RATE", value_parser = values::size, help_heading = "How many")]
     pub limit_rate: Option<u64>,
 
     /// Bytes a second, for the transfers of each host together
-    #[arg(long, value_name = "RATE", value_parser = values::speed, help_heading = "How many")]
+    #[arg(long, value_name = "RATE", value_parser = values::size, help_heading = "How many")]
     pub limit_rate_per_host: Option<u64>,
 
     /// Attempts after a failure that may pass
@@ -177,20 +181,20 @@ pub struct Args {
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = values::limit, help_heading = "Trying")]
     pub max_time: Option<Duration>,
 
-    /// Give up on a transfer that is slower than this for --speed-time, in bytes a second [default: 1]
-    #[arg(short = 'Y', long, value_name = "RATE", value_parser = values::speed, help_heading = "Trying")]
+    /// Give up on a transfer that is slower than this for --speed-time, in bytes a second; 0 for never [default: 1]
+    #[arg(short = 'Y', long, value_name = "RATE", value_parser = values::size, help_heading = "Trying")]
     pub speed_limit: Option<u64>,
 
-    /// How long a transfer may be slower than --speed-limit [default: 30]
+    /// How long a transfer may be slower than --speed-limit; 0 for ever [default: 30]
     #[arg(short = 'y', long, value_name = "SECONDS", value_parser = values::seconds_from_one, help_heading = "Trying")]
     pub speed_time: Option<Duration>,
 
     /// Stop when more than N, or N% of the URLs (from the hundredth on), have failed
-    #[arg(long, value_name = "N|N%", value_parser = values::failures, conflicts_with = "fail_early", help_heading = "Trying")]
+    #[arg(long, value_name = "N|N%", value_parser = values::failures, overrides_with = "fail_early", help_heading = "Trying")]
     pub max_failures: Option<Failures>,
 
     /// Stop at the first failure, the same as --max-failures 0
-    #[arg(long, help_heading = "Trying")]
+    #[arg(long, overrides_with = "max_failures", help_heading = "Trying")]
     pub fail_early: bool,
 
     /// Remember in FILE what is settled; the same command again goes on from there
@@ -301,7 +305,29 @@ pub struct Args {
     /// Print the manual page or a completion script
     #[arg(long, value_name = "WHAT", value_enum, hide = true, exclusive = true)]
     pub generate: Option<Generate>,
+
+    /// What curl has to be asked for, and what is done here anyway
+    #[arg(short = 'f', long = "fail", hide = true, action = ArgAction::Count)]
+    #[arg(short_aliases = ['L', 'O', 'R', 'S', 'Z', 'g'])]
+    #[arg(aliases = CURLS_WISHES)]
+    pub by_default: u8,
+
+    /// curl's name for --progress off
+    #[arg(short = 's', long, alias = "no-progress-meter", hide = true)]
+    pub silent: bool,
+
+    /// Where options stand that were not typed
+    #[arg(skip)]
+    pub origins: Origins,
 }
+
+/// Options of curl that ask for what is done here anyway, with `-f`, `-L`, `-O`, `-R`, `-S`, `-Z` and `-g`: whoever has
+/// `-fsSL` in the fingers gets what they mean.
+#[rustfmt::skip]
+const CURLS_WISHES: [&str; 14] = [
+    "location", "follow", "remote-name", "remote-name-all", "remote-time", "show-error", "parallel", "parallel-immediate",
+    "globoff", "create-dirs", "remove-on-error", "no-clobber", "skip-existing", "retry-connrefused",
+];
 
 /// What `-h` shows: the options of most command lines. `--help` shows all.
 #[rustfmt::skip]
@@ -311,29 +337,43 @@ const USUAL: [&str; 25] = [
     "help", "version",
 ];
 
-/// Reads the command line and the config file; prints help, version or a usage error and exits when that is what it asks
-/// for. `libraries` goes into `--version`.
-pub fn parse(libraries: &str) -> Args {
+/// Reads the command line and the config file; prints help or version and exits when that is what it asks for. `libraries`
+/// goes into `--version`. An error is a sentence about what was typed, or names the file and the line.
+pub fn parse(libraries: &str) -> Result<Args, String> {
     let version = format!("{} ({libraries})", env!("CARGO_PKG_VERSION"));
     let command = with_short_help(command().version(version));
     let typed: Vec<OsString> = std::env::args_os().collect();
-    let matches = matches(&command, &typed);
+    let matches = matches(&command, &typed)?;
     if matches.contains_id("generate") {
         return args(&matches);
     }
-    let merged = config_file::merged(&command, &typed, &matches).unwrap_or_else(|error| usage_error(&error));
-    args(&self::matches(&command, &merged))
+    let merged = config_file::merged(&command, &typed, &matches)?;
+    Ok(Args { origins: merged.origins, ..args(&self::matches(&command, &merged.words)?)? })
 }
 
-fn matches(command: &Command, words: &[OsString]) -> ArgMatches {
-    command.clone().try_get_matches_from(words).unwrap_or_else(|mut error| {
-        foreign::explain(&mut error);
-        error.exit()
-    })
+fn matches(command: &Command, words: &[OsString]) -> Result<ArgMatches, String> {
+    let matches = command.clone().try_get_matches_from(words);
+    matches.map_err(|error| if error.use_stderr() { usage_error(command, error) } else { error.exit() })
 }
 
-fn args(matches: &ArgMatches) -> Args {
-    Args::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+fn args(matches: &ArgMatches) -> Result<Args, String> {
+    Args::from_arg_matches(matches).map_err(|error| usage_error(&command(), error))
+}
+
+fn usage_error(command: &Command, error: clap::Error) -> String {
+    with_hint(mistake::sentence(error, &longs(command)))
+}
+
+/// With where to read on.
+pub fn with_hint(message: impl std::fmt::Display) -> String {
+    format!("{message} (see fetchmany --help)")
+}
+
+/// The options that are shown, with their dashes.
+fn longs(command: &Command) -> Vec<String> {
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let longs = shown.filter_map(clap::Arg::get_long).map(|long| format!("--{long}"));
+    longs.collect()
 }
 
 /// Leaves the unusual options out of `-h`. Not in the definition: the manual page would leave out what they are for.
@@ -353,12 +393,12 @@ pub fn typed(args: &[&str]) -> Args {
 
 /// The definition that help, manual page and completions are made from.
 pub fn command() -> Command {
-    Args::command().styles(Styles::plain()).version(env!("CARGO_PKG_VERSION"))
-}
-
-/// Prints a usage error the way clap does and exits.
-pub fn usage_error(message: &str) -> ! {
-    command().error(clap::error::ErrorKind::MissingRequiredArgument, message).exit()
+    let command = Args::command().styles(Styles::plain()).version(env!("CARGO_PKG_VERSION"));
+    // A negative number is a value that is refused as one, not an option that nobody knows.
+    command.mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    })
 }
 
 #[cfg(test)]

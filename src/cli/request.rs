@@ -13,7 +13,7 @@ use super::values;
 #[command(next_help_heading = "Request")]
 pub struct RequestArgs {
     /// Add a request header, "Name: value"; "Name:" removes one; @FILE adds those in FILE, one a line
-    #[arg(short = 'H', long = "header", value_name = "HEADER|@FILE", action = ArgAction::Append)]
+    #[arg(short = 'H', long = "header", value_name = "HEADER|@FILE", action = ArgAction::Append, value_parser = values::header)]
     pub headers: Vec<String>,
 
     /// User-Agent to send
@@ -41,15 +41,15 @@ pub struct RequestArgs {
     pub user: Option<String>,
 
     /// Basic authentication, the default
-    #[arg(long, conflicts_with_all = ["digest", "anyauth", "aws_sigv4"])]
+    #[arg(long, overrides_with_all = ["digest", "anyauth"], conflicts_with = "aws_sigv4")]
     pub basic: bool,
 
     /// Digest authentication
-    #[arg(long, conflicts_with_all = ["anyauth", "aws_sigv4"])]
+    #[arg(long, overrides_with_all = ["basic", "anyauth"], conflicts_with = "aws_sigv4")]
     pub digest: bool,
 
     /// The safest authentication that the server offers
-    #[arg(long, conflicts_with = "aws_sigv4")]
+    #[arg(long, overrides_with_all = ["basic", "digest"], conflicts_with = "aws_sigv4")]
     pub anyauth: bool,
 
     /// Sign requests with AWS's version 4; the user is the access key, the password the secret
@@ -64,11 +64,11 @@ pub struct RequestArgs {
     ///
     /// They are used for URLs with exactly the host of an entry; "default" entries do not count. The file must be yours
     /// and nobody else may read it (mode 0600).
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, overrides_with = "netrc_file")]
     pub netrc: bool,
 
     /// The same from FILE
-    #[arg(long, value_name = "FILE", conflicts_with = "netrc")]
+    #[arg(long, value_name = "FILE", overrides_with = "netrc")]
     pub netrc_file: Option<PathBuf>,
 
     /// Send these cookies, "name=value; name=value", or those of a Netscape cookie file
@@ -139,11 +139,11 @@ pub struct RequestArgs {
     pub interface: Option<String>,
 
     /// IPv4 only
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    #[arg(short = '4', long, overrides_with = "ipv6")]
     pub ipv4: bool,
 
     /// IPv6 only
-    #[arg(short = '6', long)]
+    #[arg(short = '6', long, overrides_with = "ipv4")]
     pub ipv6: bool,
 
     /// How long IPv6 is tried before IPv4 is tried as well, in milliseconds [default: 200]
@@ -155,15 +155,15 @@ pub struct RequestArgs {
     pub doh_url: Option<String>,
 
     /// HTTP/1.1 only
-    #[arg(long = "http1.1", conflicts_with_all = ["http2", "http2_prior_knowledge"])]
+    #[arg(long = "http1.1", overrides_with_all = ["http2", "http2_prior_knowledge"])]
     pub http1_1: bool,
 
     /// HTTP/2, also without TLS by upgrade; without this option HTTP/2 is used where TLS negotiates it
-    #[arg(long = "http2", conflicts_with = "http2_prior_knowledge")]
+    #[arg(long = "http2", overrides_with_all = ["http1_1", "http2_prior_knowledge"])]
     pub http2: bool,
 
     /// HTTP/2, also without TLS, and at once: for servers that are known to speak it
-    #[arg(long = "http2-prior-knowledge")]
+    #[arg(long = "http2-prior-knowledge", overrides_with_all = ["http1_1", "http2"])]
     pub http2_prior_knowledge: bool,
 
     /// Ask for compressed bodies and store them decoded

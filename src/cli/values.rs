@@ -23,14 +23,6 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A size above zero, for each second.
-pub fn speed(text: &str) -> Result<u64, String> {
-    match size(text)? {
-        0 => Err("a rate is at least 1 byte a second".into()),
-        speed => Ok(speed),
-    }
-}
-
 /// curl's times: seconds, with a fraction if need be.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
@@ -50,10 +42,12 @@ pub fn limit(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A time in which something can be measured.
+/// A time in which something can be measured, or zero for none.
 pub fn seconds_from_one(text: &str) -> Result<Duration, String> {
     match seconds(text)? {
-        time if time < Duration::from_secs(1) => Err("it is at least 1 second".into()),
+        time if !time.is_zero() && time < Duration::from_secs(1) => {
+            Err("it is at least 1 second, or 0 for none".into())
+        }
         time => Ok(time),
     }
 }
@@ -85,14 +79,15 @@ pub fn jobs(text: &str) -> Result<Jobs, String> {
     }
 }
 
-/// `N/s`, `N/m`, `N/h`, as the time between two starts.
+/// `N/s`, `N/m`, `N/h`, `N/d`, as the time between two starts; as in curl, `N` alone is for an hour.
 pub fn rate(text: &str) -> Result<Duration, String> {
-    let wrong = || "a rate is a number per unit of time, such as 30/s, 100/m or 5/h".to_owned();
-    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let wrong = || "a rate is a number per unit of time, such as 30/s, 100/m, 5/h or 20/d".to_owned();
+    let (number, unit) = text.split_once('/').unwrap_or((text, "h"));
     let seconds = match unit {
         "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return Err(wrong()),
     };
     let number: f64 = number.parse().map_err(|_| wrong())?;
@@ -156,11 +151,22 @@ pub fn method(text: &str) -> Result<String, String> {
     }
 }
 
+/// A header, or `@FILE`. libcurl sends it as it is: a line break would begin a header of its own.
+pub fn header(text: &str) -> Result<String, String> {
+    if text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+        return Err("control characters are not allowed".into());
+    }
+    match text.starts_with('@') || text.contains([':', ';']) {
+        true => Ok(text.to_owned()),
+        false => Err("a header has the form \"Name: value\"".into()),
+    }
+}
+
 /// A number of milliseconds.
 pub fn milliseconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u32>() {
-        Ok(milliseconds @ 1..=3_600_000) => Ok(Duration::from_millis(milliseconds.into())),
-        _ => Err("a number of milliseconds from 1 to 3600000".into()),
+        Ok(milliseconds @ 0..=3_600_000) => Ok(Duration::from_millis(milliseconds.into())),
+        _ => Err("a number of milliseconds up to 3600000".into()),
     }
 }
 
@@ -331,8 +337,11 @@ mod tests {
             ("-1/s", None),
             ("1e9/s", None),
             ("nan/s", None),
-            ("10", None),
-            ("10/d", None),
+            ("10", Some(360_000)),
+            ("24/d", Some(3_600_000)),
+            ("", None),
+            ("10/w", None),
+            ("10/", None),
             ("/s", None),
         ] {
             assert_eq!(rate(text).ok(), millis.map(Duration::from_millis), "{text:?}");

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
+use super::route::route;
 use super::{CURLS_CONNECT_TIMEOUT, netrc, unless_zero};
 use crate::cli::{self, Args, RequestArgs};
 use crate::engine::{
-    self, AuthMethod, Bandwidth, Client, Coding, Family, Http, Identity, Method, Redirects, Referer, Request, Route,
-    Schemes, Secret, Tls, Token, Verify,
+    self, AuthMethod, Bandwidth, Client, Coding, Http, Identity, Method, Redirects, Referer, Request, Schemes, Secret,
+    Tls, Token, Verify,
 };
 use crate::job::Credentials;
 
@@ -44,8 +45,13 @@ pub fn request(args: &mut Args) -> anyhow::Result<Request> {
         schemes: schemes(given.proto),
         route: route(given)?,
         connect_timeout: unless_zero(args.connect_timeout).unwrap_or(CURLS_CONNECT_TIMEOUT),
-        bandwidth: Bandwidth { total: args.limit_rate, per_host: args.limit_rate_per_host },
+        bandwidth: Bandwidth { total: unless_none(args.limit_rate), per_host: unless_none(args.limit_rate_per_host) },
     })
+}
+
+/// curl's zero: no limit.
+fn unless_none(rate: Option<u64>) -> Option<u64> {
+    rate.filter(|rate| *rate > 0)
 }
 
 /// What of `request` changes what a server sends for a URL, in one line; `None` when bodies are not to be continued.
@@ -94,29 +100,24 @@ fn check_texts(given: &RequestArgs) -> anyhow::Result<()> {
 }
 
 /// libcurl sends option text as it is: a line break would begin a header of its own.
-fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
+pub fn check_text(option: &str, value: &str) -> anyhow::Result<()> {
     if value.as_bytes().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         bail!("{option}: control characters are not allowed");
     }
     Ok(())
 }
 
-/// `@FILE` stands for what is in FILE.
+/// `@FILE` stands for what is in FILE. A header may be a secret: an error says where it stands, not what it is.
 fn headers(given: &[String]) -> anyhow::Result<Vec<String>> {
     let mut headers = Vec::with_capacity(given.len());
     for header in given {
-        match header.strip_prefix('@') {
-            Some(file) => {
-                let text = read("--header", Path::new(file))?;
-                headers.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
-            }
-            None => headers.push(header.clone()),
-        }
-    }
-    for header in &headers {
-        check_text("--header", header)?;
-        if !header.contains([':', ';']) {
-            bail!("--header {header:?}: a header has the form \"Name: value\"");
+        let Some(file) = header.strip_prefix('@') else {
+            headers.push(header.clone());
+            continue;
+        };
+        let text = read("--header", Path::new(file))?;
+        for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
+            headers.push(cli::header(line).map_err(|why| anyhow!("--header @{file}:{number}: {why}"))?);
         }
     }
     Ok(headers)
@@ -134,15 +135,18 @@ fn identity(given: &mut RequestArgs) -> anyhow::Result<Identity> {
         Secret::User(Credentials { user: user.to_owned(), password: password.to_owned() })
     });
     let netrc = match (given.netrc, given.netrc_file.take()) {
-        (true, _) => Some(home().context("--netrc: HOME is not set")?.join(".netrc")),
-        (false, file) => file,
+        (true, _) => Some(("--netrc", home().context("--netrc: HOME is not set")?.join(".netrc"))),
+        (false, file) => file.map(|file| ("--netrc-file", file)),
     };
+    if given.aws_sigv4.as_deref() == Some("") {
+        bail!("--aws-sigv4: it is empty, and nothing would be signed; such as aws:amz:us-east-1:s3");
+    }
     if given.aws_sigv4.is_some() && user.is_none() && netrc.is_none() {
         bail!("--aws-sigv4 signs with the key and the secret that --user gives");
     }
     Ok(Identity {
         everywhere: bearer.map(|token| Secret::Bearer(Token(token))).or(user),
-        hosts: netrc.map(|path| netrc::read(&path)).transpose()?.unwrap_or_default(),
+        hosts: netrc.map(|(option, path)| netrc::read(&path).context(option)).transpose()?.unwrap_or_default(),
         method: match given.aws_sigv4.take() {
             Some(parameters) => AuthMethod::AwsSigv4(parameters),
             None if given.digest => AuthMethod::Digest,
@@ -191,6 +195,10 @@ fn cookies(given: &mut RequestArgs) -> anyhow::Result<(Option<String>, Option<Ve
         // The first run that keeps its cookies where the next one finds them; an empty name only has them kept.
         let to_be_made = given.cookie_jar.as_deref() == Some(path) && !path.exists();
         if !cookie.is_empty() && !to_be_made {
+            // Not repeated: it may be a cookie.
+            if path.symlink_metadata().is_err() {
+                bail!("--cookie: no such file; a cookie has the form name=value");
+            }
             lines.extend(cookie_lines(path)?);
         }
     }
@@ -213,11 +221,20 @@ fn cookie_lines(path: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 fn tls(given: &mut RequestArgs) -> anyhow::Result<Tls> {
-    // As OpenSSL and curl have it; named here, it is missed before the first request.
-    let cacert = given.cacert.take().or_else(|| std::env::var_os("SSL_CERT_FILE").map(PathBuf::from));
-    if let Some(cacert) = &cacert {
-        check_authorities(cacert).with_context(|| format!("read the authorities {}", cacert.display()))?;
+    let verify = if given.insecure { Verify::Nothing } else { Verify::Full };
+    let cacert = match given.cacert.take() {
+        Some(path) => Some(("--cacert", path)),
+        // In curl's order; a variable only counts where anything is verified. Named here, a file is missed before the first
+        // request.
+        None => ["CURL_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().filter(|_| verify == Verify::Full).find_map(|name| {
+            let path = std::env::var_os(name).filter(|path| !path.is_empty())?;
+            Some((name, PathBuf::from(path)))
+        }),
+    };
+    if let Some((namer, path)) = &cacert {
+        check_authorities(path).with_context(|| format!("{namer}: read the authorities {}", path.display()))?;
     }
+    let cacert = cacert.map(|(_, path)| path);
     let password = secret("--pass", given.pass.take(), "FETCHMANY_PASS")?;
     let client = match given.cert.take() {
         None => None,
@@ -239,7 +256,6 @@ fn tls(given: &mut RequestArgs) -> anyhow::Result<Tls> {
     if let Some(curves) = curves.as_deref().filter(|curves| !engine::curves_are_known(curves)) {
         bail!("--curves {curves}: OpenSSL does not know all of these");
     }
-    let verify = if given.insecure { Verify::Nothing } else { Verify::Full };
     Ok(Tls { verify, cacert, client, pinned, curves })
 }
 
@@ -255,27 +271,6 @@ fn certificate(given: &str) -> (PathBuf, Option<String>) {
         }
     }
     (name.into(), None)
-}
-
-fn route(given: &mut RequestArgs) -> anyhow::Result<Route> {
-    if let Some(socket) = &given.unix_socket {
-        std::fs::metadata(socket).with_context(|| format!("--unix-socket {}", socket.display()))?;
-    }
-    Ok(Route {
-        proxy: given.proxy.take(),
-        noproxy: given.noproxy.take(),
-        resolve: std::mem::take(&mut given.resolve),
-        connect_to: std::mem::take(&mut given.connect_to),
-        unix_socket: given.unix_socket.take(),
-        interface: given.interface.take(),
-        family: match (given.ipv4, given.ipv6) {
-            (true, _) => Family::V4,
-            (_, true) => Family::V6,
-            _ => Family::Any,
-        },
-        happy_eyeballs: given.happy_eyeballs_timeout_ms,
-        doh_url: given.doh_url.take(),
-    })
 }
 
 fn schemes(given: Option<cli::Schemes>) -> Schemes {

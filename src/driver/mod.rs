@@ -10,7 +10,7 @@ mod settle;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::config::{Config, Kind};
 use crate::engine::{self, Engine, Wake};
@@ -99,13 +99,13 @@ impl Driver {
             taken.push((identity, "the journal"));
         }
         let mut report = Report::open(config.report, &taken, now).or_exit(Exit::Usage)?;
-        let jar = config.cookie_jar.map(JarFile::open).transpose().or_exit(Exit::Usage)?;
+        let jar = config.cookie_jar.map(JarFile::open).transpose().context("--cookie-jar").or_exit(Exit::Usage)?;
         let mut sink = Sink::open(config.sink).or_exit(Exit::Local)?;
         if let Some(names) = journal.names() {
             sink.respect(Box::new(names));
             journal.catch_up(|path, mark| sink.recognize(path, mark));
         }
-        for note in warning.into_iter().chain(fitted).chain(journal.note()) {
+        for note in warning.into_iter().chain(config.notes).chain(fitted).chain(journal.note()) {
             report.note(&note);
         }
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
@@ -378,8 +378,8 @@ impl Driver {
 /// How the run ends when there is no journal to be had.
 fn unusable(trouble: journal::Trouble) -> Fatal {
     match trouble {
-        journal::Trouble::NotOne(error) => Fatal { exit: Exit::Usage, error },
-        journal::Trouble::Local(error) => Fatal { exit: Exit::Local, error },
+        journal::Trouble::NotOne(error) => Fatal { exit: Exit::Usage, error: error.context("--journal") },
+        journal::Trouble::Local(error) => Fatal { exit: Exit::Local, error: error.context("--journal") },
     }
 }
 

@@ -143,8 +143,16 @@ fn text(facts: Facts<'_>) -> String {
     match facts.message.trim() {
         "" => ffi::strerror(facts.code),
         // It quotes a proxy that it cannot use.
+        message if facts.code == curl_sys::CURLE_PEER_FAILED_VERIFICATION && is_of_unknown_authority(message) => {
+            format!("{message}; --cacert FILE trusts its authority, -k any")
+        }
         message => without_quoted_credentials(message),
     }
+}
+
+/// OpenSSL's words for a chain that does not end in an authority that it knows.
+fn is_of_unknown_authority(message: &str) -> bool {
+    ["self-signed", "self signed", "unable to get local issuer"].iter().any(|words| message.contains(words))
 }
 
 /// libcurl's code as the record has it.

@@ -37,7 +37,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use self::failures::Failures;
 use self::files::{Access, Before, Lines};
@@ -49,6 +49,7 @@ use self::slots::Slots;
 use self::streams::Streams;
 use self::terminal::Environment;
 use crate::outlet::Outlet;
+use crate::text::without_error_numbers;
 
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
 pub use self::progress::{Active, Pauses, Progress};
@@ -116,7 +117,7 @@ enum Show {
 /// Says on standard error why the run ends, escaped. Where nobody hears it, it is dropped.
 pub fn fatal(error: &anyhow::Error) {
     let mut line = String::from("fetchmany: ");
-    escape::push_str(&mut line, &format!("{error:#}"));
+    escape::push_str(&mut line, &without_error_numbers(&format!("{error:#}")));
     line.push('\n');
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
@@ -186,10 +187,10 @@ impl Report {
         let file = |kind, path: &Option<PathBuf>, access| {
             path.as_ref().map(|path| Lines::open(kind, path, access, before)).transpose()
         };
-        let results_file = file("results file", &options.results_file, Access::Umask)?;
-        let failed_file = file("failed file", &options.failed_file, Access::Private)?;
+        let results_file = file("results file", &options.results_file, Access::Umask).context("--results")?;
+        let failed_file = file("failed file", &options.failed_file, Access::Private).context("--failed")?;
         let written_files = match &options.results {
-            Results::Written(format) => settled::open_files(format, before)?,
+            Results::Written(format) => settled::open_files(format, before).context("--write-out")?,
             Results::Human | Results::Json => Vec::new(),
         };
 
@@ -243,7 +244,7 @@ impl Report {
         }
         self.line.clear();
         self.line.push_str("fetchmany: ");
-        escape::push_str(&mut self.line, message);
+        escape::push_str(&mut self.line, &without_error_numbers(message));
         self.line.push('\n');
         let screen = self.streams.screen();
         screen.remark(self.line.as_bytes());

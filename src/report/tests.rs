@@ -227,7 +227,7 @@ fn a_file_that_cannot_be_opened_is_named_at_the_start() {
     let (_reader, err) = pipe();
     let options = Options { failed_file: Some(missing), ..options() };
     let error = Report::on(None, err, Environment::default(), options, Instant::now()).unwrap_err();
-    assert_eq!(error.to_string(), "open failed file /nonexistent/list");
+    assert!(format!("{error:#}").starts_with("--failed: open failed file /nonexistent/list: "), "{error:#}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::job::{Failure, Lack};
+use crate::text::without_error_numbers;
 
 /// A failed step of writing a body.
 #[derive(Debug)]
@@ -61,11 +62,7 @@ fn is_full(errno: Errno) -> bool {
 
 /// The system's words without its number.
 pub fn reason(error: impl Into<std::io::Error>) -> String {
-    let mut text = error.into().to_string();
-    if let Some(at) = text.rfind(" (os error ") {
-        text.truncate(at);
-    }
-    text
+    without_error_numbers(&error.into().to_string())
 }
 
 #[cfg(test)]

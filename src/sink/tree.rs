@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rustix::fs::{Access, AtFlags, CWD, Dir, OFlags};
 use rustix::io::{Errno, Result};
 
@@ -100,6 +100,9 @@ impl Tree {
     /// It cannot be made, opened or written to.
     pub fn open(given: PathBuf) -> anyhow::Result<Tree> {
         let path = if given.as_os_str().is_empty() { Path::new(".") } else { &given };
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
+            bail!("output directory {}: it is a file", path.display());
+        }
         std::fs::create_dir_all(path).with_context(|| format!("make output directory {}", path.display()))?;
         let root = sys::open_directory(CWD, path, OFlags::empty())
             .with_context(|| format!("open output directory {}", path.display()))?;
