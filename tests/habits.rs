@@ -28,6 +28,7 @@ fn the_last_of_several_values_counts() {
         &["--max-failures", "1", "--fail-early", "--max-failures", "2%"],
         &["--retry", "1", "--retry", "2", "--max-redirs", "1", "--max-redirs", "2"],
         &["--if-exists", "fail", "--if-exists", "overwrite"],
+        &["--max-redirs", "3", "--proto-redir", "=https", "--no-location"],
     ] {
         Fetch::recorded().args(args).arg(server.url("/a")).run().assert_exit(0);
     }
@@ -43,6 +44,21 @@ fn the_last_of_several_values_counts() {
     localhost(&["-6", "-4"]).run().assert_exit(0);
     let prior = Fetch::recorded().args(["--http1.1", "--http2-prior-knowledge"]).arg(server.url("/a")).run();
     assert_eq!(prior.record()["http_version"], "2", "{prior}");
+}
+
+#[test]
+fn redirects_are_followed_or_not_as_was_said_last() {
+    let server = Server::http(|seen: &Seen| match seen.path.as_str() {
+        "/from" => Reply::redirect(302, "/to"),
+        path => Reply::ok(path.to_owned()),
+    });
+    for (args, code) in [
+        (&["--max-redirs", "3", "--no-location"][..], 1),
+        (&["--no-location", "--max-redirs", "3"], 0),
+        (&["--no-location", "--proto-redir", "=http"], 0),
+    ] {
+        Fetch::recorded().args(args).arg(server.url("/from")).run().assert_exit(code);
+    }
 }
 
 #[test]
@@ -110,12 +126,15 @@ fn options_that_others_have_are_explained_and_nothing_harmful_is_suggested() {
         (&["--variable", "a=b"], "there is none"),
         (&["--disable"], "it is called --no-config here"),
         (&["--retyr", "3"], "there is --retry"),
+        (&["--retry-d", "3"], "there is --retry-delay"),
+        (&["--netrc-optional"], "it is called --netrc here"),
         (&["--ouput-dir", "x"], "there is --output-dir"),
         (&["--no-such-thing"], "unexpected argument '--no-such-thing' found (see fetchmany --help)"),
         (&["--if-exists", "ovrwrite"], "possible values: skip, overwrite, rename, fail, update]; a similar value"),
         (&["-m", "-1"], "'-1' for '--max-time"),
         (&["--retry", "-1"], "-1 is not in"),
         (&["-I", "-o", "x"], "HEAD"),
+        (&["-o", "a", "http://h.invalid/a", "-o", "b"], "after a TAB"),
         (&["--generate", "nonsense"], "possible values"),
     ] {
         let run = Fetch::new().args(given).arg("http://h.invalid/").run();

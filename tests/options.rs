@@ -418,7 +418,7 @@ fn values_that_mean_nothing_are_refused_before_anything_is_sent() {
         &["--happy-eyeballs-timeout-ms", "soon"],
         &["--key", "key.pem"],
         &["-y", "0.1"],
-        &["--no-location", "--max-redirs", "3"],
+        &["-c", "-"],
         &["-X", "POST", "-I"],
         &["-X", "HEAD"],
     ] {

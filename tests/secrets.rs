@@ -101,6 +101,7 @@ fn what_may_be_a_secret_is_not_repeated_where_it_is_refused() {
         (&["-x", "joe:S3CR3T@h:99999", url], "--proxy"),
         (&["--usr=joe:S3CR3T", url], "--usr"),
         (&["--usr", "joe:S3CR3T", url], "--usr"),
+        (&["--basic=joe:S3CR3T", url], "--basic"),
     ] {
         let run = place.fetch().args(args).run();
         run.assert_exit(2).assert_stderr_has(told);

@@ -57,7 +57,9 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["--log", "--output-file", "--append-output"], "redirect it in the shell, or see --results"),
     (&["-M", "--manual"], "see man fetchmany"),
     (&["-N", "--no-buffer"], "results are written as they come by default"),
-    (&["-l", "--list-only", "-a", "--append", "-Q", "--quote", "-t", "--telnet-option", "-B", "--use-ascii", "--xattr", "--metalink", "--hsts", "--alt-svc"], "there is none"),
+    (&["-l", "--list-only", "-a", "--append", "-Q", "--quote", "-t", "--telnet-option", "-B", "--use-ascii", "--xattr", "--metalink", "--compressed-ssh", "--hsts", "--alt-svc"], "there is none"),
+    (&["--netrc-optional"], "it is called --netrc here: URLs with a user come first"),
+    (&["--proto-default"], "write the scheme, or see --base-url"),
     (&["--recursive", "--mirror", "--level", "--page-requisites"], "pages are not searched for links: the list says what is fetched"),
     (&["--http1.0", "--http3", "--http3-only", "--http0.9"], "HTTP/1.1 and HTTP/2 are spoken; see --http1.1 and --http2"),
 ];

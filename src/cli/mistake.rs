@@ -1,5 +1,7 @@
 //! What is said about a command line that means nothing: clap's message in one line, and what to do instead.
 
+use std::ffi::OsString;
+
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -48,7 +50,7 @@ fn suggest(error: &mut clap::Error, longs: &[String]) {
     let unknown = unknown.split('=').next().unwrap_or_default();
     let near = || {
         let near = longs.iter().filter(|long| is_near(unknown, long));
-        let nearest = near.min_by_key(|long| (!long.starts_with(unknown), distance(unknown, long)));
+        let nearest = near.min_by_key(|long| distance(unknown, long));
         nearest.map(|long| format!("there is {long}"))
     };
     let tip = foreign::instead(unknown).map(str::to_owned).or_else(near);
@@ -57,6 +59,14 @@ fn suggest(error: &mut clap::Error, longs: &[String]) {
     if let Some(tip) = tip {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     }
+}
+
+/// Whether each URL seems to be given its name, as in curl's `-o FILE URL -o FILE URL`. Here the last would name all.
+pub fn names_each_url(typed: &[OsString], inputs: usize) -> bool {
+    let is_output = |word: &&OsString| {
+        word.to_str().is_some_and(|word| word.starts_with("-o") || word == "--output" || word.starts_with("--output="))
+    };
+    inputs > 1 && typed.iter().filter(is_output).count() > 1
 }
 
 /// The one conflict that needs a reason: to others `-I -o FILE` writes the headers.
@@ -75,17 +85,18 @@ fn hide(error: &mut clap::Error) {
         ContextValue::String(arg) => SECRET.iter().any(|secret| arg.starts_with(secret)),
         _ => false,
     };
-    if error.get(ContextKind::InvalidArg).is_some_and(is_secret) && error.get(ContextKind::InvalidValue).is_some() {
+    // One that takes no value may have got what was meant for another.
+    let hidden = error.kind() == ErrorKind::TooManyValues || error.get(ContextKind::InvalidArg).is_some_and(is_secret);
+    if hidden && error.get(ContextKind::InvalidValue).is_some() {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
     }
 }
 
-/// Whether one is the beginning of the other, or hardly differs.
+/// Whether `word` is the beginning of `option`, or hardly differs.
 fn is_near(word: &str, option: &str) -> bool {
     let [word, option] = [word, option].map(|text| text.trim_start_matches('-'));
-    let [shorter, longer] = if word.len() < option.len() { [word, option] } else { [option, word] };
-    (shorter.len() >= LEAST_BEGINNING && longer.starts_with(shorter))
-        || distance(word, option) <= longer.len() / LETTERS_FOR_ONE_WRONG
+    (word.len() >= LEAST_BEGINNING && option.starts_with(word))
+        || distance(word, option) <= word.len().max(option.len()) / LETTERS_FOR_ONE_WRONG
 }
 
 /// Letters to leave out, to add, to replace or to exchange with their neighbours.
@@ -120,7 +131,7 @@ mod tests {
             ("--ouput-dir", "--output-dir", true),
             ("--retyr", "--retry", true),
             ("--check", "--checksum-file", true),
-            ("--json-lines", "--json", true),
+            ("--proxy-key", "--proxy", false),
             ("--disable", "--discard", false),
             ("--ciphers", "--cert", false),
             ("--wait", "--head", false),

@@ -348,7 +348,11 @@ pub fn parse(libraries: &str) -> Result<Args, String> {
         return args(&matches);
     }
     let merged = config_file::merged(&command, &typed, &matches)?;
-    Ok(Args { origins: merged.origins, ..args(&self::matches(&command, &merged.words)?)? })
+    let args = args(&self::matches(&command, &merged.words)?)?;
+    if mistake::names_each_url(&typed, args.inputs.len()) {
+        return Err(with_hint("--output is one template for all URLs; in a list a name may follow a URL after a TAB"));
+    }
+    Ok(Args { origins: merged.origins, ..args })
 }
 
 fn matches(command: &Command, words: &[OsString]) -> Result<ArgMatches, String> {

@@ -171,11 +171,11 @@ pub struct RequestArgs {
     pub compressed: bool,
 
     /// Redirects to follow; -1 for no limit, which is 1000 here
-    #[arg(long, value_name = "N", default_value = "10", value_parser = values::redirects, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = values::redirects, overrides_with = "no_location")]
     pub max_redirs: u32,
 
     /// Follow no redirects: each is a failure
-    #[arg(long, conflicts_with_all = ["max_redirs", "proto_redir"])]
+    #[arg(long, overrides_with_all = ["max_redirs", "proto_redir"])]
     pub no_location: bool,
 
     /// Schemes that may be used, such as =https or -http
@@ -183,7 +183,7 @@ pub struct RequestArgs {
     pub proto: Option<Schemes>,
 
     /// Schemes to which redirects may lead
-    #[arg(long, value_name = "SCHEMES", value_parser = values::schemes, allow_hyphen_values = true)]
+    #[arg(long, value_name = "SCHEMES", value_parser = values::schemes, allow_hyphen_values = true, overrides_with = "no_location")]
     pub proto_redir: Option<Schemes>,
 }
 

@@ -183,6 +183,9 @@ fn home() -> Option<PathBuf> {
 /// The cookies to send with every request, and those to begin with where cookies are kept.
 fn cookies(given: &mut RequestArgs) -> anyhow::Result<(Option<String>, Option<Vec<String>>)> {
     let mut sent = Vec::new();
+    if given.cookie_jar.as_deref() == Some(Path::new("-")) {
+        bail!("--cookie-jar -: standard output is for results; name a file, or ./- for this one");
+    }
     let mut jar = given.cookie_jar.is_some().then(Vec::new);
     for cookie in std::mem::take(&mut given.cookies) {
         if cookie.contains('=') {
