@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 
 use crate::harness::authority::Alpn;
 use crate::harness::frames::frame;
-use crate::harness::{Authority, Fetch, Finished, Gate, Identity, Raw, Reply, Seen, Server, Step};
+use crate::harness::{Authority, Fetch, Finished, Gate, Identity, Place, Raw, Reply, Seen, Server, Step};
 
 fn serve(identity: &Identity) -> Server {
     Server::tls(identity, Alpn::Http2, |seen: &Seen| Reply::ok(seen.path.clone()))
@@ -103,14 +103,57 @@ fn a_missing_file_of_authorities_is_named_before_anything_is_sent() {
     assert_eq!(server.counts(|counts| counts.connections), 0);
 }
 
-#[test]
-fn a_client_certificate_that_is_demanded_is_a_failure_without_a_file() {
-    let authority = Authority::new();
-    let server = serve(&authority.identity_asking_for_client_certificates());
-    // With TLS 1.3 the refusal comes after the handshake: it may look like a broken connection.
-    let run = fetch(&authority, &["--retry", "0"], &server.url("/a"));
-    run.assert_exit(1);
+/// What the server says about who asks: class `tls`, once, and no file.
+#[track_caller]
+fn is_turned_away(server: &Server, run: &Finished, why: &str) {
+    run.assert_exit(1).assert_failed("tls");
+    assert_eq!(run.record()["num_retries"], 0, "{run}");
+    assert_eq!(server.counts(|counts| counts.connections), 1, "not tried again\n{run}");
+    let message = run.record()["errormsg"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains(why), "{run}");
     assert!(run.place().names("out").is_empty(), "{run}");
+}
+
+#[test]
+fn who_has_no_client_certificate_where_one_is_demanded_is_told_so_once() {
+    let authority = Authority::new();
+    for alpn in [Alpn::Http2, Alpn::Http11] {
+        let server = Server::tls(&authority.identity_asking_for_client_certificates(), alpn, |_| Reply::ok("x"));
+        // With TLS 1.3 the refusal comes after the handshake.
+        let run = fetch(&authority, &[], &server.url("/a"));
+        is_turned_away(&server, &run, "the server asks for a client certificate (--cert)");
+    }
+}
+
+#[test]
+fn a_client_certificate_that_the_server_does_not_take_is_shown_once() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let client = |authority: &Authority, edit: Edit| {
+        authority.issue(&["client"], |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            edit(params);
+        })
+    };
+    let fetch = |identity: &Identity| {
+        let server = serve(&authority.identity_asking_for_client_certificates());
+        let place = Place::new();
+        identity.write(&place.work());
+        let fetch = place.fetch().args(["--json", "-d", "out", "--retry-delay", "0.01"]);
+        let fetch = fetch.args(["--cert", "cert.pem", "--key", "key.pem", "--cacert"]).arg(authority.pem());
+        let run = fetch.arg(server.url("/a")).run();
+        run.check_invariants(1);
+        (server, run)
+    };
+    fetch(&client(&authority, |_| {})).1.assert_exit(0);
+    for (identity, why) in [
+        // Of the same name as the one that is trusted.
+        (client(&other, |_| {}), "decrypt error"),
+        (client(&other.intermediate(), |_| {}), "unknown ca"),
+        (client(&authority, |params| params.not_after = date_time_ymd(2020, 1, 1)), "certificate expired"),
+    ] {
+        let (server, run) = fetch(&identity);
+        is_turned_away(&server, &run, why);
+    }
 }
 
 #[test]

@@ -11,6 +11,22 @@ use crate::job::{ErrorClass, Failure, Job, Lack};
 use crate::sink::lack;
 use crate::text::without_quoted_credentials;
 
+/// Words of TLS alerts by which a server refuses who asks, as OpenSSL has them.
+const REFUSALS: [&str; 10] = [
+    CERTIFICATE_REQUIRED,
+    "bad certificate",
+    "unsupported certificate",
+    "certificate revoked",
+    "certificate expired",
+    "certificate unknown",
+    "unknown ca",
+    "access denied",
+    "decrypt error",
+    "handshake failure",
+];
+
+const CERTIFICATE_REQUIRED: &str = "certificate required";
+
 /// Everything the verdict depends on.
 #[derive(Debug, Clone, Copy, Default)]
 struct Facts<'a> {
@@ -60,6 +76,9 @@ fn classify(facts: Facts<'_>) -> Failure {
         return Failure::new(Local, code_number(facts.code), text(facts)).shortage(lack);
     }
     if let Some(refusal) = refused_by_proxy(&facts) {
+        return refusal;
+    }
+    if let Some(refusal) = refused_by_alert(&facts) {
         return refusal;
     }
     let broken = if facts.received > 0 { Partial } else { Protocol };
@@ -128,6 +147,18 @@ fn refused_by_proxy(facts: &Facts<'_>) -> Option<Failure> {
     }
 }
 
+/// The failure of a transfer whose server refused our certificate, or that there was none. With TLS 1.3 that comes when
+/// our handshake is over, and libcurl takes it for a connection that broke off.
+fn refused_by_alert(facts: &Facts<'_>) -> Option<Failure> {
+    let (_, alert) = facts.message.split_once(" alert ")?;
+    let words = REFUSALS.into_iter().find(|words| alert.starts_with(words))?;
+    let message = match words {
+        CERTIFICATE_REQUIRED => "the server asks for a client certificate (--cert)".to_owned(),
+        _ => format!("the server refused the handshake: {words}"),
+    };
+    Some(Failure::new(ErrorClass::Tls, code_number(facts.code), message).lasting())
+}
+
 /// `CURLE_SSL_CONNECT_ERROR` is a refusal (versions, certificates, alerts) or a connection that broke off; only the
 /// second may pass.
 fn handshake(facts: Facts<'_>) -> Failure {
@@ -189,6 +220,9 @@ mod tests {
         let waiting = Facts { message: "Operation timed out after 9 milliseconds with 0 bytes received", ..resolving };
         let connecting = Facts { message: "Connection timeout after 9 ms", ..resolving };
         let shaking = Facts { connected: true, message: "", ..connecting };
+        let alert = |code, message: &'static str| Facts { code, message, ..CONNECTED };
+        let required = "OpenSSL SSL_read: OpenSSL/3.6.3: error:0A00045C:SSL routines::tlsv13 alert certificate \
+                        required, errno 0";
         let tunnel = Facts { code: 7, proxy_status: 407, ..shaking };
         for (facts, class, persistence) in [
             (Facts { code: 6, ..resolving }, Dns, Persistence::Passing),
@@ -215,6 +249,13 @@ mod tests {
             (Facts { proxy_status: 200, code: 56, ..CONNECTED }, Protocol, Persistence::Passing),
             (Facts { code: 35, message: "tlsv1 alert protocol version", ..shaking }, Tls, Persistence::Lasting),
             (Facts { code: 60, ..shaking }, Tls, Persistence::Lasting),
+            (alert(35, "sslv3 alert handshake failure"), Tls, Persistence::Lasting),
+            (alert(56, required), Tls, Persistence::Lasting),
+            (alert(55, "tlsv1 alert unknown ca"), Tls, Persistence::Lasting),
+            (alert(56, "ssl/tls alert bad certificate"), Tls, Persistence::Lasting),
+            (alert(16, "tlsv1 alert access denied"), Tls, Persistence::Lasting),
+            (alert(56, "tlsv1 alert internal error"), Protocol, Persistence::Passing),
+            (alert(56, "unexpected eof while reading"), Protocol, Persistence::Passing),
             (Facts { code: 52, ..CONNECTED }, Protocol, Persistence::Passing),
             (Facts { code: 56, ..CONNECTED }, Protocol, Persistence::Passing),
             (Facts { code: 56, received: 1, ..CONNECTED }, Partial, Persistence::Passing),
