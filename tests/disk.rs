@@ -364,25 +364,6 @@ fn a_write_behind_that_fails_costs_the_one_file() {
 }
 
 #[test]
-fn a_kill_behind_leaves_the_beginning_and_no_holes() {
-    let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
-    let sent = body.clone();
-    let server = Server::http(move |_| Reply::ok(sent.clone()).header("etag", "\"v1\""));
-    for number in [1, 2, 5, 9] {
-        let place = Place::new();
-        let fetch = || place.fetch().args(["--json", "-d", "out"]).arg(server.url("/large"));
-        let killed = fetch().inject_at("out/large.part", &format!("pwrite64:signal=KILL:when={number}"));
-        let Some(killed) = killed else { return };
-        killed.run();
-        assert!(!place.exists("out/large"), "killed at {number}");
-        let part = place.read("out/large.part");
-        assert!(part.len() >= 1 << 20 && body.starts_with(&part), "{} bytes after {number}", part.len());
-        fetch().run().assert_exit(0).check_invariants(1);
-        assert!(place.read("out/large") == body, "killed at {number}");
-    }
-}
-
-#[test]
 fn what_came_is_on_the_disk_although_no_more_comes() {
     let gate = Gate::new();
     let held = gate.clone();

@@ -10,6 +10,7 @@ mod harness;
 
 mod auto;
 mod bandwidth;
+mod behind;
 mod checksums;
 mod clocks;
 mod codings;
