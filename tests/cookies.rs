@@ -100,6 +100,23 @@ fn servers_set_no_cookies_for_others() {
 }
 
 #[test]
+fn of_cookies_without_measure_few_are_sent_and_too_many_are_no_answer() {
+    let large = |count: usize| (0..count).map(|number| format!("c{number}={}", "x".repeat(4000))).collect::<Vec<_>>();
+    for args in [&["--json", "-d", "out"][..], &["--json", "-d", "out", "-b", ""]] {
+        let server = setting(&large(200).iter().map(String::as_str).collect::<Vec<_>>());
+        let run = Fetch::new().args(args).args(["--retry", "0"]).arg(server.url("/set")).run();
+        run.assert_exit(1).assert_failed("protocol").check_invariants(1);
+        // As much as a head may have.
+        let server = setting(&large(70).iter().map(String::as_str).collect::<Vec<_>>());
+        let run = Fetch::new().args(args).args(["-j", "1"]).urls(&["/set", "/then"].map(|path| server.url(path))).run();
+        run.assert_exit(0).check_invariants(2);
+        let sent = run.place().read_text("out/then").len();
+        assert!((4..8190).contains(&sent), "{sent} bytes of cookies\n{run}");
+        assert_eq!(sent > 4000, args.contains(&"-b"), "{run}");
+    }
+}
+
+#[test]
 fn cookies_do_not_follow_a_redirect_to_another_host() {
     let server = Server::http(|seen: &Seen| match seen.path.as_str() {
         "/from" => Reply::redirect(302, format!("http://b.test:{}/to", seen.host.rsplit(':').next().expect("a port"))),

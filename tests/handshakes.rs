@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::harness::{Authority, Fetch, Place, until};
 
@@ -98,6 +99,8 @@ fn handshakes_inside_a_response_neither_break_nor_stall_it() {
         server.write(head, |_| true);
         until("the head", || server.records() > before);
         server.write(command, |server| server.log().matches("SSL_do_handshake").count() >= AGAIN);
+        let took = running.cpu_time();
+        assert!(took < Duration::from_secs(2), "{name}: {took:?} for {AGAIN} handshakes");
         server.write("end", |_| !running.is_alive());
         let run = running.finish();
         run.assert_exit(0).check_invariants(1);

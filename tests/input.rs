@@ -1,5 +1,7 @@
 //! Lines and INPUTs: what is accepted, what is a bad line, and that no line is ever more than a line.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,6 +112,23 @@ fn other_schemes_are_refused() {
     ] {
         is_a_bad_line(scheme);
     }
+}
+
+#[test]
+fn nothing_is_opened_for_a_url_of_a_file() {
+    let place = Place::new();
+    let secret = place.write("secret", "not to be read").display().to_string();
+    let to = format!("file://{secret}");
+    let server = Server::http(move |_| Reply::redirect(302, to.clone()));
+    let list =
+        [format!("file://{secret}"), format!("FILE://localhost{secret}"), format!("file:{secret}"), server.url("/")];
+    let fetch = place.fetch().args(["--json", "-d", "out"]).urls(&list);
+    let Some(fetch) = fetch.strace(["-e", "trace=%file"]) else { return };
+    let run = fetch.run();
+    run.assert_exit(1).check_invariants(4);
+    let trace = place.trace();
+    assert!(trace.iter().any(|line| line.contains("urls.txt")), "{trace:#?}");
+    assert!(!trace.iter().any(|line| line.contains("secret")), "{trace:#?}");
 }
 
 #[test]
@@ -235,6 +254,18 @@ fn an_input_that_cannot_be_read_ends_the_run_before_it_begins() {
     assert!(server.seen().is_empty());
     let run = place.fetch().args(["--json", "-d", "out", "/proc/self/mem"]).run();
     run.assert_exit(2).assert_stderr_has("/proc/self/mem").check_invariants(0);
+}
+
+#[test]
+fn a_list_that_may_not_be_read_ends_the_run_before_it_begins() {
+    let server = echo();
+    let place = Place::new();
+    let list = place.write("closed.txt", server.url("/a"));
+    std::fs::set_permissions(list, Permissions::from_mode(0o000)).expect("close the list");
+    let fetch = place.fetch().args(["--json", "-d", "out", &server.url("/b"), "closed.txt"]);
+    let Some(fetch) = fetch.held_to_permissions() else { return };
+    fetch.run().assert_exit(2).assert_stderr_has("closed.txt: Permission denied").check_invariants(0);
+    assert!(server.seen().is_empty());
 }
 
 #[test]

@@ -143,6 +143,20 @@ fn the_user_that_a_redirect_names_is_not_told() {
 }
 
 #[test]
+fn a_redirect_to_two_places_leads_to_neither() {
+    for status in [301, 302, 307] {
+        let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+            "/a" => Reply::redirect(status, "/one").header("location", "/other").body("somewhere"),
+            _ => Reply::ok("a file"),
+        });
+        let run = Fetch::recorded().args(["--retry", "0"]).arg(server.url("/a")).run();
+        run.assert_exit(1).assert_failed("protocol").check_invariants(1);
+        assert_eq!(server.paths(), ["/a"], "{run}");
+        assert!(run.place().names("out").is_empty(), "{run}");
+    }
+}
+
+#[test]
 fn heads_that_are_large_in_each_of_many_redirects_end_the_chain() {
     let filler = format!("X: {}\r\n", "y".repeat(50 << 10)).repeat(5);
     let answer = format!("HTTP/1.1 302 Found\r\nLocation: /again\r\n{filler}Content-Length: 0\r\n\r\n");

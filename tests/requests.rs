@@ -35,8 +35,11 @@ fn redirects_are_followed_and_counted() {
 
 #[test]
 fn a_redirect_without_end_stops_at_the_limit() {
-    for (path, next) in [("/self", "/self"), ("/a", "/b"), ("/deeper", "more/")] {
-        let server = Server::http(move |seen: &Seen| Reply::redirect(302, if seen.path == "/b" { "/a" } else { next }));
+    let up = "../".repeat(1000);
+    for (path, next) in [("/self", "/self"), ("/a", "/b"), ("/deeper", "more/"), ("/some/way/down", &up)] {
+        let next = next.to_owned();
+        let server =
+            Server::http(move |seen: &Seen| Reply::redirect(302, if seen.path == "/b" { "/a" } else { &next }));
         let run = fetch_one(&[], &server.url(path));
         run.assert_exit(1).assert_failed_with("redirect", 47);
         assert_eq!(server.seen().len(), 11, "the first and ten more\n{run}");

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use crate::harness::command::Stdin;
 use crate::harness::raw::{BlackHole, refusing_url};
 use crate::harness::reply::gzip;
-use crate::harness::{Fetch, Finished, Gate, Raw, Reply, Seen, Server, Step};
+use crate::harness::{Fetch, Finished, Gate, Raw, Reply, Seen, Server, Step, Stream};
 
 /// One attempt at what a raw server always answers.
 fn fetch_raw(answer: impl AsRef<[u8]>) -> Finished {
@@ -132,7 +133,11 @@ fn odd_status_lines_are_answers_or_failures_but_never_a_panic() {
         let run = fetch_raw(format!("{status}\r\nContent-Length: 5\r\n\r\nhello"));
         run.assert_exit(1);
     }
-    fetch_raw("HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello").assert_exit(0);
+    for status in ["HTTP/1.1 200", "HTTP/3.7 200 OK"] {
+        let run = fetch_raw(format!("{status}\r\nContent-Length: 5\r\n\r\nhello"));
+        run.assert_exit(0);
+        assert_eq!(run.place().read("out/a"), b"hello", "{status}");
+    }
     fetch_raw(format!("HTTP/1.1 2{} x\r\n\r\n", "0".repeat(100))).assert_exit(1);
 }
 
@@ -144,6 +149,28 @@ fn oversized_heads_are_protocol_failures() {
     fetch_raw(format!("{OK}{many}\r\n")).assert_failed("protocol");
     fetch_steps(vec![Step::ReadHead, Step::SendForever(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec())])
         .assert_failed("protocol");
+}
+
+#[test]
+fn oversized_heads_take_no_memory() {
+    let (line, many) = (format!("X: {}\r\n", "y".repeat(90 << 10)), "X-Y: z\r\n".repeat(6000));
+    let heads = [format!("X: {}\r\n\r\n", "y".repeat(200 << 10)), format!("{}\r\n", line.repeat(4)), many];
+    let answer = move |number: usize| match number {
+        0 => format!("{OK}Content-Length: 5\r\n\r\nhello"),
+        _ => format!("{OK}{}\r\n", heads[number % heads.len()]),
+    };
+    let server = Raw::start(move |number| Step::answer(answer(number)));
+    let mut running = Fetch::recorded().args(["--retry", "0", "-j", "1"]).stdin(Stdin::Open).start();
+    running.write_stdin(format!("{}\n", server.url("/0")));
+    running.wait_for_lines(Stream::Out, 1);
+    let before = running.peak_rss();
+    running.write_stdin((1..31).map(|number| format!("{}\n", server.url(&format!("/{number}")))).collect::<String>());
+    running.wait_for_lines(Stream::Out, 31);
+    let grown = running.peak_rss() - before;
+    let run = running.finish();
+    run.assert_exit(1).check_invariants(31);
+    assert_eq!(run.results()[1..], ["failed"; 30], "{run}");
+    assert!(grown < 1 << 20, "{grown} bytes for heads");
 }
 
 #[test]
@@ -346,10 +373,12 @@ fn an_unexpected_kind_of_success_or_redirect_is_a_failure() {
 
 #[test]
 fn a_large_error_page_is_not_saved() {
-    let server = Server::http(|_| Reply::status(404).body(vec![b'x'; 10 << 20]));
-    let run = Fetch::recorded().arg(server.url("/a")).run();
-    run.assert_exit(1).assert_failed("http").check_invariants(1);
-    assert!(run.place().names("out").is_empty(), "{run}");
+    for status in [404, 500] {
+        let server = Server::http(move |_| Reply::status(status).body(vec![b'x'; 10 << 20]));
+        let run = Fetch::recorded().args(["--retry", "0"]).arg(server.url("/a")).run();
+        run.assert_exit(1).assert_failed("http").check_invariants(1);
+        assert!(run.place().names("out").is_empty(), "{run}");
+    }
 }
 
 #[test]

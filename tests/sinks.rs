@@ -1,5 +1,6 @@
 //! Where bodies land: names, templates, what was there before, and what a failure leaves.
 
+use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -42,6 +43,21 @@ fn a_read_only_output_directory_stops_the_run_before_any_request() {
     let script = r#"mkdir out && mount -t tmpfs -o ro tmpfs out && exec "$@""#;
     let run = Fetch::recorded().under(["unshare", "-m", "bash", "-c", script, "bash"]).arg(server.url("/a")).run();
     run.assert_exit(3).assert_stderr_has("out");
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn an_output_directory_that_may_not_be_written_to_stops_the_run_before_any_request() {
+    let server = echo();
+    for (dir, mode) in [("closed", 0o000), ("closed/below", 0o000), ("read-only", 0o555), ("read-only/below", 0o555)] {
+        let place = Place::new();
+        let top = place.path(dir.split('/').next().expect("a name"));
+        std::fs::create_dir(&top).expect("make a directory");
+        std::fs::set_permissions(&top, Permissions::from_mode(mode)).expect("close the directory");
+        let fetch = place.fetch().args(["--json", "-d", dir]).arg(server.url("/a"));
+        let Some(fetch) = fetch.held_to_permissions() else { return };
+        fetch.run().assert_exit(3).assert_stderr_has(dir).assert_stderr_has("Permission denied").check_invariants(0);
+    }
     assert!(server.seen().is_empty());
 }
 
@@ -206,6 +222,8 @@ fn the_final_name_never_appears_where_a_body_is_rejected() {
         "/404" => Reply::status(404).body("an error page"),
         "/declared" => Reply::ok(vec![b'x'; 3000]),
         "/grown" => Reply::ok(vec![b'x'; 3000]).chunked(),
+        "/wrong" => Reply::ok("not what was promised"),
+        "/wrong-at-its-end" => Reply::ok(vec![b'x'; 1500]).chunked(),
         _ => Reply::ok("x").then_break().body("y"),
     });
     let place = Place::new();
@@ -213,19 +231,23 @@ fn the_final_name_never_appears_where_a_body_is_rejected() {
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("inotify");
     let flags = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
     inotify::add_watch(&watch, place.path("out"), flags).expect("watch the directory");
-    let names = ["404", "declared", "grown", "cut"];
+    let names = ["404", "declared", "grown", "cut", "wrong", "wrong-at-its-end"];
     let urls: Vec<String> = names.iter().map(|name| server.url(&format!("/{name}"))).collect();
-    let args = ["--json", "-d", "out", "--retry", "0", "--max-filesize", "2000"];
+    place.write("sums", names[4..].iter().map(|name| format!("{}  {name}\n", "0".repeat(64))).collect::<String>());
+    let args = ["--json", "-d", "out", "--retry", "0", "--max-filesize", "2000", "--checksum-file", "sums"];
     let run = place.fetch().args(args).urls(&urls).run();
     run.assert_exit(1).check_invariants(names.len());
-    assert_eq!(run.results(), ["failed"; 4], "{run}");
+    let classes: Vec<_> = run.records().iter().map(|record| record["error_class"].clone()).collect();
+    assert_eq!(classes, ["http", "too_large", "too_large", "partial", "checksum", "checksum"], "{run}");
     let mut buffer = [std::mem::MaybeUninit::uninit(); 8192];
     let mut events = inotify::Reader::new(&watch, &mut buffer);
     let mut appeared = Vec::new();
     while let Ok(event) = events.next() {
         appeared.extend(event.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
-    assert!(appeared.contains(&"grown.part".to_owned()), "{appeared:?}");
+    for partial in ["grown.part", "wrong-at-its-end.part"] {
+        assert!(appeared.iter().any(|name| name == partial), "{appeared:?}");
+    }
     assert!(names.iter().all(|name| !appeared.contains(&(*name).to_owned())), "{appeared:?}");
 }
 

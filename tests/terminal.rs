@@ -1,5 +1,6 @@
 //! What a person sees: bars that are drawn and cleared, on terminals of every size.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -242,6 +243,24 @@ fn a_window_that_never_keeps_its_size_does_no_harm() {
 }
 
 #[test]
+fn a_window_that_is_closed_ends_it_at_once_and_what_came_is_kept() {
+    let ignoring = r#"trap "" HUP; exec "$@""#;
+    for (script, ends) in [(r#"exec "$@""#, (None, Some(Signal::HUP.as_raw()))), (ignoring, (Some(3), None))] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |_| Reply::ok("some").then_wait(&held).body("more").chunked());
+        let fetch = Fetch::new().args(["-d", "out"]).urls(&server.numbered("/file-", 3)).under_bash(script);
+        let mut terminal = fetch.on_terminal(USUAL);
+        terminal.wait_for_screen("the bars", |screen| screen.contains("file-2"));
+        let status = terminal.hang_up();
+        assert_eq!((status.code(), status.signal()), ends, "{}", terminal.describe(status));
+        let names = terminal.place().names("out");
+        assert!(names.iter().all(|name| name.contains(".part")), "{names:?}");
+        assert!(names.contains(&"file-0.part".to_owned()), "{names:?}");
+    }
+}
+
+#[test]
 fn ctrl_c_typed_again_and_again_ends_it_and_leaves_the_terminal_usable() {
     let gate = Gate::new();
     let server = halves(&gate);
@@ -256,8 +275,7 @@ fn ctrl_c_typed_again_and_again_ends_it_and_leaves_the_terminal_usable() {
         ended
     });
     let status = terminal.finish();
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    assert_eq!(signal, Some(2), "{}", terminal.describe(status));
+    assert_eq!(status.signal(), Some(2), "{}", terminal.describe(status));
     assert!(!terminal.cursor_is_hidden(), "{}", terminal.describe(status));
 }
 

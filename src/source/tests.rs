@@ -235,6 +235,35 @@ fn a_list_that_grows_while_it_is_read_is_read_to_its_new_end() {
 }
 
 #[test]
+fn a_list_that_is_cut_while_it_is_read_ends_behind_what_was_read() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let lines: Vec<String> = (0..20_000).map(|number| format!("http://host.test/{number:07}")).collect();
+    for left in [0, 40, 400_000] {
+        let path = list(&directory, "list", lines.join("\n").as_bytes());
+        let mut source = open(vec![Input::Path(path.clone())]);
+        assert!(matches!(next(&mut source), Next::Job(_)));
+        let file = writer(&path);
+        file.set_len(left).expect("cut");
+        let mut seen = 1;
+        loop {
+            match next(&mut source) {
+                // The last one may be the beginning of a line.
+                Next::Job(job) | Next::Refused(job, _) => {
+                    assert!(lines[seen].starts_with(&job.url), "{}", job.url);
+                    seen += 1;
+                }
+                Next::Again => {}
+                Next::End => break,
+                Next::NotNow => panic!("there is nothing to wait for"),
+            }
+        }
+        let whole = left as usize / (lines[0].len() + 1);
+        assert!((whole..lines.len()).contains(&seen), "{seen} lines, cut to {left}");
+        assert!(source.progress().ended);
+    }
+}
+
+#[test]
 fn inputs_that_cannot_be_read_and_doubled_ones_are_errors_at_the_start() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let good = list(&directory, "good", b"http://h/\n");

@@ -10,13 +10,16 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::retry_on_intr;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use super::running::describe_status;
-use super::wait::BOUND;
+use super::wait::{BOUND, until};
 use super::{Fetch, Place};
 
 /// Rows and columns.
@@ -52,6 +55,8 @@ pub struct OnTerminal {
     child: Child,
     control: File,
     drawn: Arc<(Mutex<Drawn>, Condvar)>,
+    /// Closed it ends the drawing.
+    window: OwnedFd,
     place: Place,
 }
 
@@ -92,14 +97,21 @@ impl Fetch {
         let drawn = Arc::new((Mutex::new(drawn), Condvar::new()));
         let reading: OwnedFd = control.try_clone().expect("a second descriptor");
         let shared = drawn.clone();
-        std::thread::spawn(move || draw(File::from(reading), &shared));
-        OnTerminal { child, control: File::from(control), drawn, place: fetch.place().clone() }
+        let (open, window) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).expect("make a pipe");
+        std::thread::spawn(move || draw(File::from(reading), &open, &shared));
+        OnTerminal { child, control: File::from(control), drawn, window, place: fetch.place().clone() }
     }
 }
 
-fn draw(mut from: File, drawn: &(Mutex<Drawn>, Condvar)) {
+/// Draws until the terminal or the window is closed.
+fn draw(mut from: File, window: &OwnedFd, drawn: &(Mutex<Drawn>, Condvar)) {
     let mut piece = [0; 65536];
     loop {
+        let mut polled = [PollFd::new(window, PollFlags::empty()), PollFd::new(&from, PollFlags::IN)];
+        let _ = retry_on_intr(|| rustix::event::poll(&mut polled, None));
+        if !polled[0].revents().is_empty() {
+            return;
+        }
         // The end of a terminal is an error (EIO).
         let count = from.read(&mut piece).unwrap_or(0);
         let mut drawn_now = drawn.0.lock().expect("no panic while held");
@@ -135,6 +147,19 @@ impl OnTerminal {
     /// Types; into the void when the program has ended.
     pub fn press(&mut self, keys: &str) {
         let _ = self.control.write_all(keys.as_bytes());
+    }
+
+    /// Closes the window that the terminal is in, and waits for the end of the program.
+    #[track_caller]
+    pub fn hang_up(&mut self) -> ExitStatus {
+        let nothing = || File::open("/dev/null").expect("there is nothing");
+        (self.control, self.window) = (nothing(), nothing().into());
+        let mut status = None;
+        until("the end of the program", || {
+            status = self.child.try_wait().expect("our own child");
+            status.is_some()
+        });
+        status.expect("it has ended")
     }
 
     /// Whether the program has ended and everything it wrote is drawn.

@@ -195,6 +195,16 @@ impl Running {
         self.bytes("VmHWM:")
     }
 
+    /// Time on a processor so far.
+    #[track_caller]
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a program that runs");
+        // Behind the name, which may have blanks: fields 14 and 15, in hundredths of a second.
+        let fields = stat.rsplit(") ").next().into_iter().flat_map(str::split_whitespace);
+        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
     /// Whether it has not ended yet.
     pub fn is_alive(&self) -> bool {
         self.status("State:").is_some_and(|state| !state.starts_with('Z'))
