@@ -16,10 +16,14 @@ use rustix::io::{Errno, Result};
 use super::sys;
 
 /// Most bytes written at a time.
-const PIECE: usize = 128 * 1024;
+const PIECE: usize = 512 * 1024;
 
-/// Pieces there are, 8 MiB when all are full. Then the network is faster than the disk, and whoever brings more waits.
-const PIECES: usize = 64;
+/// Bytes that may wait. With more the network is faster than the disk, and whoever brings them waits until half are
+/// written: a wait for each piece would be two changes of threads for each.
+const WAITING: usize = 8 * 1024 * 1024;
+
+/// Pieces kept to be used again.
+const SPARE: usize = WAITING / PIECE;
 
 /// Writes for many files, in one thread that begins with the first of them.
 #[derive(Debug, Default)]
@@ -42,7 +46,7 @@ struct Thread {
     /// Pieces that come back.
     written: Receiver<Vec<u8>>,
     spare: Vec<Vec<u8>>,
-    /// Pieces that the thread has.
+    /// Bytes that the thread has.
     given: usize,
     /// What is put together of what comes in one turn.
     filling: Option<Order>,
@@ -206,23 +210,27 @@ impl Thread {
         Some(Thread { orders, written, spare: Vec::new(), given: 0, filling: None })
     }
 
-    /// An empty piece. Waits for the thread when all are full.
+    /// An empty piece. Waits for the thread when it has too much.
     fn piece(&mut self) -> Vec<u8> {
         while let Ok(data) = self.written.try_recv() {
-            self.given -= 1;
+            self.take_back(data);
+        }
+        if self.given > WAITING {
+            while self.given > WAITING / 2
+                && let Ok(data) = self.written.recv()
+            {
+                self.take_back(data);
+            }
+        }
+        self.spare.pop().unwrap_or_default()
+    }
+
+    fn take_back(&mut self, mut data: Vec<u8>) {
+        self.given -= data.len();
+        if self.spare.len() < SPARE {
+            data.clear();
             self.spare.push(data);
         }
-        let mut data = match self.spare.pop() {
-            Some(data) => data,
-            None if self.given < PIECES => Vec::with_capacity(PIECE),
-            None => {
-                self.given -= 1;
-                // The thread ends after we do.
-                self.written.recv().unwrap_or_default()
-            }
-        };
-        data.clear();
-        data
     }
 
     /// Gives the thread what was put together so far.
@@ -234,9 +242,9 @@ impl Thread {
 
     fn send(&mut self, order: Order) {
         order.account.balance().orders += 1;
-        self.given += 1;
+        self.given += order.data.len();
         if let Err(lost) = self.orders.send(order) {
-            self.given -= 1;
+            self.given -= lost.0.data.len();
             let mut balance = lost.0.account.balance();
             balance.orders -= 1;
             balance.error = Some(Errno::IO);
