@@ -72,6 +72,8 @@ pub struct Tries {
     pub led: Option<Instant>,
     /// When the attempt ended that is tried again; `None` otherwise.
     pub ended: Option<Instant>,
+    /// The status that its last attempt was answered with.
+    pub status: Option<u32>,
     /// Of [`Job::num_retries`], those that cost no attempt.
     pub free: u32,
     /// Of those, the ones its host asked for: 429, or 503 with Retry-After.
@@ -128,6 +130,16 @@ pub fn asks_for_a_pause(status: u32, names_a_time: bool) -> bool {
     status == 429 || (status == 503 && names_a_time)
 }
 
+/// As a person writes it: the scheme's own port is left out.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => f.write_str(&self.name),
+            (_, port) => write!(f, "{}:{port}", self.name),
+        }
+    }
+}
+
 /// How a job ended. Exactly one for every accepted line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -143,6 +155,9 @@ pub enum Outcome {
 
 /// Why a job is skipped in a dry run that would have been fetched in another.
 pub const WOULD_BE_FETCHED: &str = "would be fetched";
+
+/// Why a job is skipped that an earlier run has not got either, and that is not tried again: there is no file of it.
+pub const FAILED_BEFORE: &str = "the journal has it: failed before, and would again (--retry-failed)";
 
 /// Why a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,6 +76,9 @@ fn failures_that_may_pass_are_tried_again_and_others_only_when_asked_for() {
     let (s, f) = ("skipped", "failed");
     assert_eq!(again.assert_exit(1).results(), [s, s, s, f, f, f, f, s, s], "{again}");
     assert_eq!(reason(&again, 0), "the journal has it: failed before, and would again (--retry-failed)");
+    assert!(again.records()[0]["filename_effective"].is_null(), "there is no such file\n{again}");
+    again.assert_stderr_has("5 skipped (5 failed in an earlier run)");
+    again.assert_stderr_has("the same command goes on, and with --retry-failed tries again all that failed");
     assert_eq!(server.paths().len(), count + 4);
 
     let all = fetch().arg("--retry-failed").run();

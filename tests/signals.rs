@@ -84,6 +84,21 @@ fn a_slow_disk_does_not_keep_the_program_after_the_second_signal() {
 }
 
 #[test]
+fn what_was_tried_and_waits_to_be_tried_again_is_told_as_that() {
+    let server = Server::http(|_| Reply::status(503));
+    let fetch = Fetch::recorded().args(["-v", "--retry-delay", "60"]).urls(&[server.url("/")]);
+    let running = fetch.start();
+    running.wait_for_line(Stream::Err, "will be tried again");
+    running.send_signal(Signal::INT);
+    let run = running.finish();
+    run.assert_signal(Signal::INT).check_invariants(1);
+    let record = &run.records()[0];
+    assert_eq!((record["result"].as_str(), record["http_code"].as_u64()), (Some("cancelled"), Some(503)), "{run}");
+    assert_eq!(record["errormsg"], "the server answered 503; stopped before it was asked again", "{run}");
+    run.assert_stderr_has("1 cancelled: the same command goes on");
+}
+
+#[test]
 fn waiting_for_input_ends_with_the_first_signal() {
     for signal in [Signal::INT, Signal::TERM] {
         let server = Server::http(|_| Reply::ok("x"));

@@ -82,9 +82,8 @@ fn the_total_line_tells_what_auto_is_at_and_which_hosts_are_paused() {
     list.push(busy.url("/busy"));
     let mut terminal = Fetch::new().args(["-d", "out", "-j", "auto"]).urls(&list).on_terminal(USUAL);
     terminal.wait_for_screen("what -j auto is at", |screen| screen.contains("3 of 32 running"));
-    terminal.wait_for_screen("the pause", |screen| {
-        screen.contains("127.0.0.2 paused (429)") || screen.contains("1 host paused (429)")
-    });
+    terminal
+        .wait_for_screen("the pause", |screen| screen.contains(&format!("paused: 127.0.0.2:{} (429)", busy.port())));
     gate.open();
     let status = terminal.finish();
     assert!(status.success(), "{}", terminal.describe(status));
@@ -174,6 +173,32 @@ fn colours_can_be_switched_off() {
         let mut sequences = raw.split("\x1b[").skip(1).filter_map(|rest| rest.chars().find(char::is_ascii_alphabetic));
         assert!(status.success() && sequences.all(|last| last != 'm'), "{}", terminal.describe(status));
     }
+}
+
+#[test]
+fn colours_can_be_insisted_on() {
+    let server = Server::http(|_| Reply::ok("x"));
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let fetch = Fetch::new().args(["-d", "out", "--color", "always"]).env(name, value);
+        let mut terminal = fetch.urls(&urls(&server, 1)).on_terminal(USUAL);
+        let status = terminal.finish();
+        let raw = String::from_utf8_lossy(&terminal.raw()).into_owned();
+        assert!(status.success() && raw.contains("\x1b[32mok"), "{name}: {}", terminal.describe(status));
+    }
+}
+
+#[test]
+fn plain_progress_draws_no_bars_on_a_terminal() {
+    let gate = Gate::new();
+    let server = halves(&gate);
+    let fetch = Fetch::new().args(["-d", "out", "--progress", "plain", "--color", "never"]).urls(&urls(&server, 2));
+    let mut terminal = fetch.on_terminal(USUAL);
+    server.wait("the requests", |counts| counts.running == 2);
+    terminal.send_signal(Signal::USR1);
+    terminal.wait_for_screen("how it stands", |screen| screen.contains("0/2: 0 ok, 2 running"));
+    gate.open();
+    let status = terminal.finish();
+    assert!(status.success() && !terminal.raw().contains(&0x1b), "{}", terminal.describe(status));
 }
 
 #[test]
@@ -313,6 +338,9 @@ fn without_input_a_person_is_told_the_usage() {
 fn urls_can_be_typed() {
     let server = Server::http(|_| Reply::ok("x"));
     let mut terminal = Fetch::new().args(["-d", "out", "-"]).on_terminal(USUAL);
+    terminal.wait_for_screen("that it is not hanging", |screen| screen.contains("0 done  0 ok  waiting for input"));
+    terminal.send_signal(Signal::USR1);
+    terminal.wait_for_screen("how it stands", |screen| screen.contains("fetchmany: 0 ok, waiting for input"));
     terminal.press(&format!("{}\n", server.url("/typed")));
     terminal.wait_for_screen("its result", |screen| screen.contains("200"));
     terminal.press("\u{4}");

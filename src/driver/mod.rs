@@ -19,7 +19,7 @@ use crate::fatal::{Fatal, OrExit};
 use crate::jar::JarFile;
 use crate::job::{Job, Outcome, Stats};
 use crate::journal::{self, Journal};
-use crate::report::{Active, Lost, Pauses, Progress, Report};
+use crate::report::{Active, Again, Lost, Pauses, Progress, Report};
 use crate::schedule::{self, Schedule};
 use crate::signals::{self, HangUp, Shutdown, Signals};
 use crate::sink::{self, Body, Claim, Sink};
@@ -172,7 +172,7 @@ impl Driver {
                     self.report.note(&format!("{unlisted} files are not in the checksum file: not verified"));
                 }
                 // What was done since the last wait took its time, too.
-                self.report.finish(Instant::now());
+                self.report.finish(Instant::now(), self.again());
                 self.summed_up = true;
                 continue;
             }
@@ -339,9 +339,10 @@ impl Driver {
         let mut paused = self.schedule.paused(self.now);
         let pauses = paused.next().map(|first| Pauses {
             hosts: 1 + paused.count(),
-            name: &first.host.name,
+            host: first.host,
             status: first.status,
             first: first.until.saturating_duration_since(self.now),
+            last: self.schedule.longest_pause(self.now),
         });
         self.report.draw(
             self.now,
@@ -355,10 +356,21 @@ impl Driver {
                 list_total: list.bytes_total,
                 lines: list.lines,
                 list_ended: list.ended,
+                input_waits: !self.readable && !self.ended,
                 stopping: self.stopping,
                 active: &active,
             },
         );
+    }
+
+    /// What the same command would do after this run.
+    fn again(&self) -> Again {
+        match self.kind {
+            Kind::Daemon => Again::Anew,
+            Kind::List if self.journal.is_kept() => Again::Journal,
+            Kind::List if self.sink.keeps_what_is_there() => Again::Files,
+            Kind::List => Again::Anew,
+        }
     }
 
     fn exit(&self) -> Exit {

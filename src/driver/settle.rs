@@ -7,7 +7,7 @@ use super::{CHECK_EVERY, Driver, LAST_WORDS, Landing};
 use crate::engine::Done;
 use crate::exit::Exit;
 use crate::fatal::Fatal;
-use crate::job::{ErrorClass, Failure, Job, Outcome, Saved, Settled, Stats};
+use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Outcome, Saved, Settled, Stats};
 use crate::schedule::{self, Attempt, Verdict};
 use crate::signals::Shutdown;
 use crate::sink::Landed;
@@ -79,11 +79,12 @@ impl Driver {
 
     /// An attempt is over: a whole body lands, a failure is tried again or settled.
     fn take_back(&mut self, done: Done) -> anyhow::Result<()> {
-        let Done { job, mut body, result, stats, retry_after, connected, hop, started } = done;
+        let Done { mut job, mut body, result, stats, retry_after, connected, hop, started } = done;
         let result = match (&mut body, &hop) {
             (Some(body), None) => result.and_then(|()| body.verify()),
             _ => result,
         };
+        job.tries.status = stats.as_ref().and_then(|stats| stats.http_code).filter(|_| result.is_err());
         let url = result.is_err().then(|| job.url.clone());
         let verdict = self.schedule.ended(
             job,
@@ -156,13 +157,14 @@ impl Driver {
         None
     }
 
-    /// Settles a job of which nothing was sent.
+    /// Settles a job without another attempt. Of an earlier one its status is told.
     pub(super) fn tell(&mut self, job: Job, outcome: Outcome) -> anyhow::Result<()> {
-        let filename = match outcome {
-            Outcome::Skipped(_) => self.sink.filename(&job),
+        let filename = match &outcome {
+            Outcome::Skipped(why) if why != FAILED_BEFORE => self.sink.filename(&job),
             _ => None,
         };
-        self.record(job, outcome, None, Saved { filename, ..Saved::default() }, self.now)
+        let stats = job.tries.status.map(|status| Stats { http_code: Some(status), ..Stats::default() });
+        self.record(job, outcome, stats, Saved { filename, ..Saved::default() }, self.now)
     }
 
     fn record(
@@ -193,7 +195,14 @@ impl Driver {
         let jobs = self.schedule.drain(self.now);
         self.report.note(&format!("stopping: {why}; {count} running transfers finish"));
         for job in jobs {
-            self.tell(job, Outcome::Cancelled(Cow::from("stopped before it was started")))?;
+            let why = match (job.tries.ended, job.tries.status) {
+                (None, _) => "stopped before it was started".into(),
+                (Some(_), None) => "stopped before it was tried again".into(),
+                (Some(_), Some(status)) => {
+                    format!("the server answered {status}; stopped before it was asked again").into()
+                }
+            };
+            self.tell(job, Outcome::Cancelled(why))?;
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ use self::file::Locked;
 use self::line::{Key, State};
 use self::puts::Puts;
 use self::table::Table;
-use crate::job::{ErrorClass, Failure, Job, Outcome, Placement, Settled};
+use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Outcome, Placement, Settled};
 
 pub use self::file::Trouble;
 
@@ -151,6 +151,11 @@ impl Journal {
         self.place.as_ref().map(|_| Names(Rc::clone(&self.book)))
     }
 
+    /// Whether the same command goes on where this run ends.
+    pub fn is_kept(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// What a person should know about the file.
     pub fn note(&self) -> Option<String> {
         let path = self.place.as_ref()?.0.display();
@@ -176,7 +181,7 @@ impl Journal {
             State::Open => None,
             State::Ok => Some("the journal has it: done before".into()),
             State::Failed if self.retry_failed => None,
-            State::Failed => Some("the journal has it: failed before, and would again (--retry-failed)".into()),
+            State::Failed => Some(FAILED_BEFORE.into()),
         }
     }
 

@@ -1,23 +1,18 @@
-//! What the bars show: one line for the run, and below it some of the transfers. Text alone; pure.
+//! What the bars show: a line or two for the run, one for what is paused, and below them some of the transfers. Text alone; pure.
 //!
 //! Must not know how lines get on a screen.
 
 use std::fmt::Write;
 use std::time::Instant;
 
-use unicode_width::UnicodeWidthChar;
-
 use super::meter::Meter;
 use super::slots::Slots;
 use super::tally::Tally;
 use super::terminal::Size;
-use super::units::{Bytes, Count, Rate, Time};
-use super::{Active, Progress, escape};
+use super::units::{Bytes, Count, Left, Rate, Time};
+use super::{Active, Progress, escape, fit};
 
-/// Most transfers shown: more is a crowd that nobody reads.
-const MOST_ROWS: usize = 8;
-
-/// The part of the terminal's lines that transfers may take: above them there is to be room for what failed.
+/// The part of the terminal's lines that is drawn in, besides the first: above it there is to be room for what failed.
 const ROWS_PART: usize = 2;
 
 /// A narrower terminal gets no bars at all.
@@ -35,11 +30,9 @@ const PERCENT: usize = 4;
 const BYTES: usize = 11;
 const TIME: usize = 6;
 
-/// What the paused hosts are worth in the run's line. They are named where there is room for it.
-const PAUSED: u32 = 5;
-
-/// Stands for what was cut away.
-const CUT: &str = "..";
+/// From this width on everything about the run is one line; a narrower terminal of at least so many lines has two.
+const COLUMNS_FOR_ALL: usize = 120;
+const ROWS_FOR_TWO: u16 = 8;
 
 /// A label with less room than this gets the columns of other cells.
 const LEAST_LABEL: usize = 16;
@@ -51,7 +44,7 @@ pub struct Frame {
     pub total: String,
     /// Which part of the run is done, where a bar shall show it.
     pub bar: Option<f64>,
-    /// A line per transfer, each narrower than the terminal.
+    /// The lines below it, each narrower than the terminal: how fast it goes, what is paused, and some of the transfers.
     pub rows: Vec<String>,
 }
 
@@ -73,17 +66,29 @@ impl Frame {
         let fraction = progress.fraction(tally);
         let bar = fraction.filter(|_| columns >= COLUMNS_FOR_A_BAR);
         let room = columns - bar.map_or(0, |_| LEAST_BAR + BAR_FRAME);
-        let rows = MOST_ROWS.min(usize::from(size.rows) / ROWS_PART);
-        Some(Frame {
-            total: total(progress, tally, meter, fraction, room),
-            bar,
-            rows: slots.place(progress.active, rows).into_iter().map(|active| row(active, now, columns)).collect(),
-        })
+        let (counts, pace) = (counts(progress, tally, fraction), pace(progress, meter));
+        let mut rows = Vec::new();
+        let total = if columns >= COLUMNS_FOR_ALL || size.rows < ROWS_FOR_TWO {
+            join(&[counts, pace].concat(), room)
+        } else {
+            rows.push(join(&pace, columns));
+            join(&counts, room)
+        };
+        rows.extend(progress.paused(columns));
+        rows.retain(|row| !row.is_empty());
+        let most = usize::from(size.rows) / ROWS_PART;
+        rows.truncate(most);
+        let placed = slots.place(progress.active, most - rows.len());
+        rows.extend(placed.into_iter().map(|active| row(active, now, columns)));
+        Some(Frame { total, bar, rows })
     }
 }
 
-/// The run's line: as many of its parts, in order of what they are worth, as `room` columns hold.
-fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option<f64>, room: usize) -> String {
+/// What there is to say and how much it is worth: the parts with the highest numbers are given up first.
+type Part = (u32, Option<String>);
+
+/// How much of the run is done, and how it went.
+fn counts(progress: &Progress<'_>, tally: &Tally, fraction: Option<f64>) -> Vec<Part> {
     let settled = tally.settled();
     let running = progress.running();
     let (done, running) = match progress.list_ended {
@@ -91,25 +96,29 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
         true => (format!("{}/{}", Count(settled), Count(progress.lines)), Some(running)),
         false => (format!("{} done", Count(settled)), Some(running)),
     };
-    // In the order in which they are shown; the number says which are given up last.
-    let mut parts = [
+    let told = |count: u64, what| (count > 0).then(|| format!("{} {what}", Count(count)));
+    vec![
         (0, Some(done)),
         (2, fraction.map(|fraction| format!("{:.0}%", (fraction * 100.0).floor()))),
-        (7, Some(format!("{} ok", Count(tally.ok)))),
-        (1, Some(tally.failed()).filter(|failed| *failed > 0).map(|failed| format!("{} failed", Count(failed)))),
+        (5, Some(format!("{} ok", Count(tally.ok)))),
+        (1, told(tally.failed(), "failed")),
         (6, running),
-        (PAUSED, None),
-        (8, Some(progress.waiting).filter(|waiting| *waiting > 0).map(|n| format!("{} waiting", Count(n as u64)))),
-        (9, Some(tally.skipped).filter(|skipped| *skipped > 0).map(|skipped| format!("{} skipped", Count(skipped)))),
+        (7, told(progress.waiting as u64, "waiting")),
+        (8, told(tally.skipped, "skipped")),
+    ]
+}
+
+/// How fast it goes.
+fn pace(progress: &Progress<'_>, meter: &Meter) -> Vec<Part> {
+    vec![
         (3, meter.rate().map(|rate| Rate(rate).to_string())),
-        (10, meter.mean().map(|mean| format!("mean {}", Rate(mean)))),
-        (4, meter.eta().map(|eta| format!("ETA {}", Time(eta)))),
-    ];
-    let width = |(worth, text): &(u32, Option<String>)| {
-        text.as_ref().map_or(0, |text| text.len() + 2) * usize::from(*worth < PAUSED)
-    };
-    let paused = progress.paused(room.saturating_sub(parts.iter().map(width).sum()));
-    parts.iter_mut().filter(|(worth, _)| *worth == PAUSED).for_each(|(_, text)| text.clone_from(&paused));
+        (9, meter.mean().map(|mean| format!("mean {}", Rate(mean)))),
+        (4, progress.eta(meter).map(|eta| format!("ETA {}", Left(eta)))),
+    ]
+}
+
+/// As many of the parts, in their order, as `room` columns hold.
+fn join(parts: &[Part], room: usize) -> String {
     let mut worth: Vec<_> = parts.iter().filter_map(|(worth, text)| Some((*worth, text.as_ref()?.len()))).collect();
     worth.sort_unstable();
     let mut used = 0;
@@ -117,15 +126,10 @@ fn total(progress: &Progress<'_>, tally: &Tally, meter: &Meter, fraction: Option
         used += width + 2;
         used <= room + 2
     });
-    let last = fitting.last().map_or(0, |(worth, _)| *worth);
-    let mut line = String::new();
-    for text in parts.iter().filter(|(worth, _)| *worth <= last).filter_map(|(_, text)| text.as_ref()) {
-        if !line.is_empty() {
-            line.push_str("  ");
-        }
-        line.push_str(text);
-    }
-    fit(&line, room)
+    let Some((last, _)) = fitting.last().or(worth.first()) else { return String::new() };
+    let shown: Vec<_> =
+        parts.iter().filter(|(worth, _)| worth <= last).filter_map(|(_, text)| text.as_deref()).collect();
+    fit::end(&shown.join("  "), room)
 }
 
 fn row(active: &Active<'_>, now: Instant, columns: usize) -> String {
@@ -149,55 +153,15 @@ fn row(active: &Active<'_>, now: Instant, columns: usize) -> String {
     }
     let mut label = String::new();
     escape::push_str(&mut label, active.label);
-    line.push_str(&fit_label(&label, left));
+    line.push_str(&fit::url(&label, left));
     line
-}
-
-/// A URL in at most `columns` columns: without its scheme where it is long, cut in its middle where it is longer, for a host
-/// tells little and the name at its end much.
-fn fit_label(label: &str, columns: usize) -> String {
-    let short = label.split_once("://").map_or(label, |(_, rest)| rest);
-    if let Some(whole) = [label, short].into_iter().find(|text| fit(text, columns) == *text) {
-        return whole.to_owned();
-    }
-    let label = short;
-    let tail = columns * 2 / 3;
-    let start = label.char_indices().rev().scan((0, 0), |(width, count), (at, c)| {
-        (*width, *count) = (*width + c.width().unwrap_or(0), *count + 1);
-        (*width <= tail && *count <= 2 * tail).then_some(at)
-    });
-    let start = start.last().unwrap_or(label.len());
-    let head = fit(label, columns - tail);
-    // Of marks without width both may be the same piece.
-    match head.strip_suffix(CUT).filter(|head| head.len() <= start) {
-        Some(_) => head + &label[start..],
-        None => fit(label, columns),
-    }
-}
-
-/// `text` in at most `columns` columns, cut at the end. Marks that take no column of their own are bounded too.
-fn fit(text: &str, columns: usize) -> String {
-    let mut end = 0;
-    let mut width = 0;
-    for (count, (at, c)) in text.char_indices().enumerate() {
-        let next = width + c.width().unwrap_or(0);
-        if next > columns || count >= 4 * columns {
-            let mut cut = text[..end].to_owned();
-            cut.push_str(&CUT[..columns.min(CUT.len())]);
-            return cut;
-        }
-        width = next;
-        if width + CUT.len() <= columns {
-            end = at + c.len_utf8();
-        }
-    }
-    text.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixture;
+    use crate::job::Host;
+    use crate::report::{Pauses, fixture};
     use crate::text::is_hostile;
     use std::time::Duration;
     use unicode_width::UnicodeWidthStr;
@@ -207,19 +171,7 @@ mod tests {
     }
 
     fn progress<'a>(active: &'a [Active<'a>]) -> Progress<'a> {
-        Progress {
-            in_flight: 60,
-            limit: None,
-            waiting: 200,
-            pauses: None,
-            received: 0,
-            list_bytes: 0,
-            list_total: None,
-            lines: 10_000,
-            list_ended: true,
-            stopping: false,
-            active,
-        }
+        Progress { in_flight: 60, waiting: 200, lines: 10_000, list_ended: true, active, ..Progress::default() }
     }
 
     fn tally() -> Tally {
@@ -234,10 +186,15 @@ mod tests {
     }
 
     fn compose(active: &[Active<'_>], now: Instant, columns: u16, rows: u16) -> Option<Frame> {
+        let (meter, slots, now) = (sampled(now), &mut Slots::default(), now + Duration::from_secs(10));
+        Frame::compose(&progress(active), &tally(), &meter, slots, now, Size { columns, rows })
+    }
+
+    /// After ten seconds of even work.
+    fn sampled(now: Instant) -> Meter {
         let mut meter = Meter::new(now);
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1239));
-        let (slots, now) = (&mut Slots::default(), now + Duration::from_secs(10));
-        Frame::compose(&progress(active), &tally(), &meter, slots, now, Size { columns, rows })
+        meter
     }
 
     #[test]
@@ -245,16 +202,51 @@ mod tests {
         let table = [
             (
                 200,
-                "1,239/10,000  12%  1,234 ok  5 failed  60 running  200 waiting  12.30 MiB/s  mean 12.30 MiB/s  ETA 1m10s",
+                24,
+                "1,239/10,000  12%  1,234 ok  5 failed  60 running  200 waiting  12.30 MiB/s  mean 12.30 MiB/s  ETA 1m11s",
+                None,
             ),
-            (80, "1,239/10,000  12%  5 failed  60 running  12.30 MiB/s  ETA 1m10s"),
-            (60, "1,239/10,000  12%  5 failed  12.30 MiB/s  ETA 1m10s"),
-            (40, "1,239/10,000  12%  5 failed"),
-            (16, "1,239/10,000"),
-            (11, "1,239/10.."),
+            (
+                80,
+                24,
+                "1,239/10,000  12%  1,234 ok  5 failed  60 running  200 waiting",
+                Some("12.30 MiB/s  mean 12.30 MiB/s  ETA 1m11s"),
+            ),
+            (80, 7, "1,239/10,000  12%  1,234 ok  5 failed  12.30 MiB/s  ETA 1m11s", None),
+            (
+                60,
+                24,
+                "1,239/10,000  12%  1,234 ok  5 failed  60 running",
+                Some("12.30 MiB/s  mean 12.30 MiB/s  ETA 1m11s"),
+            ),
+            (40, 10, "1,239/10,000  12%  1,234 ok  5 failed", Some("12.30 MiB/s  ETA 1m11s")),
+            (16, 10, "1,239/10,000", Some("12.30 MiB/s")),
+            (11, 10, "1,239/10..", Some("12.30 Mi..")),
         ];
-        for (columns, expected) in table {
-            assert_eq!(compose(&[], Instant::now(), columns, 24).unwrap().total, expected, "{columns}");
+        for (columns, rows, total, below) in table {
+            let frame = compose(&[], Instant::now(), columns, rows).unwrap();
+            assert_eq!((frame.total.as_str(), frame.rows.first().map(String::as_str)), (total, below), "{columns}");
+        }
+    }
+
+    #[test]
+    fn what_is_paused_has_a_line_of_its_own_and_takes_nothing_from_the_others() {
+        let now = Instant::now();
+        let host = Host { tls: true, name: "api.example.com".into(), port: 8080 };
+        let (first, last) = (Duration::from_millis(23_100), Duration::from_secs(60));
+        let pauses = Some(Pauses { hosts: 3, host: &host, status: 429, first, last });
+        let labels: Vec<_> = (0..50).map(|n| format!("file-{n}")).collect();
+        let many: Vec<_> = (0..50).map(|n| active(n, &labels[n as usize], now)).collect();
+        for (columns, rows, before, lines) in [(200, 50, 0, 25), (80, 24, 1, 12), (40, 10, 1, 5), (80, 5, 0, 2)] {
+            let size = Size { columns, rows };
+            let paused = Progress { pauses, ..progress(&many) };
+            let (meter, slots) = (sampled(now), &mut Slots::default());
+            let frame = Frame::compose(&paused, &tally(), &meter, slots, now, size).unwrap();
+            let without = Frame::compose(&progress(&many), &tally(), &meter, slots, now, size).unwrap();
+            let name = if columns == 40 { "a..m:8080" } else { "api.example.com:8080" };
+            assert_eq!(frame.rows[before], format!("paused: {name} (429) 24s, and 2 more"), "{columns}");
+            assert_eq!(frame.total, without.total, "{columns}");
+            assert_eq!((frame.rows.len(), without.rows.len()), (lines, lines), "{columns}");
         }
     }
 
@@ -280,9 +272,10 @@ mod tests {
         let names: Vec<_> = (0..1000).map(|n| format!("file-{n}")).collect();
         let start = |n| now + Duration::from_millis(n / 3);
         let many: Vec<_> = (0..1000).rev().map(|n| active(n, &names[n as usize], start(n))).collect();
-        for (rows, shown) in [(24, 8), (16, 8), (10, 5), (3, 1), (2, 1), (1, 0)] {
+        for (rows, shown) in [(100, 49), (24, 11), (16, 7), (10, 4), (3, 1), (2, 1), (1, 0)] {
             let frame = compose(&many, now, 80, rows).unwrap();
-            let labels: Vec<_> = frame.rows.iter().map(|row| row.rsplit("  ").next().unwrap().to_owned()).collect();
+            let named = frame.rows.iter().filter(|row| row.contains("file-"));
+            let labels: Vec<_> = named.map(|row| row.rsplit("  ").next().unwrap().to_owned()).collect();
             let expected: Vec<_> = (0..shown).map(|n| format!("file-{n}")).collect();
             assert_eq!(labels, expected, "{rows} rows");
         }
@@ -302,7 +295,7 @@ mod tests {
         for columns in [11, 12, 20, 24, 40, 80, 200, 65535] {
             for label in &labels {
                 let frame = compose(&[active(0, label, now)], now, columns, 24).unwrap();
-                let row = &frame.rows[0];
+                let row = frame.rows.last().unwrap();
                 assert!(row.width() < usize::from(columns), "{columns}: {row:?}");
                 assert!(row.chars().count() <= 4 * usize::from(columns) + 2);
                 assert!(!row.chars().any(is_hostile), "{row:?}");
@@ -311,40 +304,11 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_does_not_fit_is_cut_between_characters() {
-        let table = [("abc", 3, "abc"), ("abcd", 3, "a.."), ("日本語", 6, "日本語"), ("日本語", 5, "日..")];
-        for (text, columns, expected) in table {
-            assert_eq!(fit(text, columns), expected);
-        }
-        for columns in 0..3 {
-            assert!(fit("日本語", columns).width() <= columns);
-        }
-    }
-
-    #[test]
-    fn a_long_url_keeps_its_host_and_its_name() {
-        let url = "https://example.org/some/where/deep/below/data-00017.tar.gz";
-        for (columns, expected) in [
-            (59, url),
-            (58, "example.org/some/where/deep/below/data-00017.tar.gz"),
-            (51, "example.org/some/where/deep/below/data-00017.tar.gz"),
-            (42, "example.org/..deep/below/data-00017.tar.gz"),
-            (24, "exampl..ata-00017.tar.gz"),
-            (3, "e.."),
-            (0, ""),
-        ] {
-            let label = fit_label(url, columns);
-            assert!(label.width() <= columns, "{label}");
-            assert_eq!(label, expected, "{columns}");
-        }
-    }
-
-    #[test]
     fn a_row_shows_how_far_it_is() {
         let now = Instant::now();
         let frame = compose(&[active(0, "a", now)], now, 80, 24).unwrap();
-        assert_eq!(frame.rows, [" 50%        512 B   10.0s  a"]);
+        assert_eq!(frame.rows[1..], [" 50%        512 B   10.0s  a"]);
         let endless = Active { expected: None, ..active(0, "a", now) };
-        assert_eq!(compose(&[endless], now, 80, 24).unwrap().rows, ["   -        512 B   10.0s  a"]);
+        assert_eq!(compose(&[endless], now, 80, 24).unwrap().rows[1..], ["   -        512 B   10.0s  a"]);
     }
 }

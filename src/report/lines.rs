@@ -56,7 +56,8 @@ pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
         None => out.push('-'),
     }
     out.push_str("  ");
-    escape::push_str(out, &settled.job.url);
+    // A line of JSON that is none has no URL either.
+    escape::push_str(out, if settled.job.url.is_empty() { "-" } else { &settled.job.url });
     match &settled.outcome {
         Outcome::Ok => {}
         Outcome::Failed(failure) => {

@@ -11,6 +11,7 @@ mod escape;
 mod extras;
 mod failures;
 mod files;
+mod fit;
 #[cfg(test)]
 mod fixture;
 mod frame;
@@ -54,6 +55,7 @@ use crate::text::without_error_numbers;
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
 pub use self::progress::{Active, Pauses, Progress};
 pub use self::streams::Lost;
+pub use self::summary::Again;
 pub use self::tally::Tally;
 pub use self::writeout::Format;
 
@@ -106,10 +108,10 @@ enum Show {
         last: Instant,
         interval: Duration,
     },
-    /// `told`: what had been settled at the last line.
+    /// `told`: what had been settled at the last line; `None` before the first one.
     Plain {
         last: Instant,
-        told: u64,
+        told: Option<u64>,
     },
     Nothing,
 }
@@ -211,7 +213,7 @@ impl Report {
             _ if options.quiet > 0 => Show::Nothing,
             ProgressStyle::Bars => Show::bars(now),
             ProgressStyle::Auto if terminal && !environment.dumb => Show::bars(now),
-            ProgressStyle::Auto | ProgressStyle::Plain => Show::Plain { last: now, told: 0 },
+            ProgressStyle::Auto | ProgressStyle::Plain => Show::Plain { last: now, told: None },
             ProgressStyle::Off => Show::Nothing,
         };
         Ok(Report {
@@ -300,8 +302,8 @@ impl Report {
             }
             Show::Plain { last, told } => {
                 *last = now;
-                // A daemon that waits has nothing new to say.
-                let settled = self.tally.settled();
+                // A daemon that waits says so once, and then has nothing new to say.
+                let settled = Some(self.tally.settled());
                 if std::mem::replace(told, settled) == settled && progress.in_flight == 0 && progress.waiting == 0 {
                     return;
                 }
@@ -356,8 +358,9 @@ impl Report {
         &self.tally
     }
 
-    /// Takes the bars away and prints the summary. Results still wait for [`Report::flush`].
-    pub fn finish(&mut self, now: Instant) {
+    /// Takes the bars away and prints the summary, with what the same command would do `again`. Results still wait for
+    /// [`Report::flush`].
+    pub fn finish(&mut self, now: Instant, again: Again) {
         self.show = Show::Nothing;
         self.streams.screen().clear();
         if let Some(hidden) = self.failures.rest() {
@@ -366,7 +369,7 @@ impl Report {
         if self.options.quiet == 0 {
             let elapsed = now.saturating_duration_since(self.opened);
             self.note(&summary::outcome(&self.tally, elapsed));
-            if let Some(hint) = summary::hint(&self.tally, self.options.failed_file.as_deref()) {
+            if let Some(hint) = summary::hint(&self.tally, self.options.failed_file.as_deref(), again) {
                 self.note(&hint);
             }
         }

@@ -2,14 +2,17 @@
 //!
 //! Must not know how it is drawn.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::escape;
+use super::meter::Meter;
 use super::tally::Tally;
-use super::units::Count;
+use super::units::{Count, Left};
+use super::{escape, fit};
+use crate::job::Host;
 
 /// The run as it is now, from counters.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Progress<'a> {
     /// Transfers running.
     pub in_flight: usize,
@@ -29,6 +32,8 @@ pub struct Progress<'a> {
     pub lines: u64,
     /// No more lines will come.
     pub list_ended: bool,
+    /// More may come, and none is there now.
+    pub input_waits: bool,
     /// Nothing more is started: what runs is waited for, and how long the list would take means nothing.
     pub stopping: bool,
     /// The running transfers; those that run longest are enough.
@@ -41,11 +46,13 @@ pub struct Pauses<'a> {
     /// How many.
     pub hosts: usize,
     /// The one that goes on first. Outside text, escaped here.
-    pub name: &'a str,
+    pub host: &'a Host,
     /// The status that paused the one that goes on first.
     pub status: u32,
     /// For how long it still waits.
     pub first: Duration,
+    /// For how long the last one that URLs wait for still does; zero where none wait.
+    pub last: Duration,
 }
 
 /// A running transfer.
@@ -64,8 +71,11 @@ pub struct Active<'a> {
 }
 
 impl Progress<'_> {
-    /// How many run: `60 running`, or of how many that may: `60 of 64 running`.
+    /// How many run: `60 running`, or of how many that may: `60 of 64 running`. Or that there is nothing to run.
     pub fn running(&self) -> String {
+        if self.input_waits && self.in_flight == 0 && self.waiting == 0 {
+            return "waiting for input".to_owned();
+        }
         let count = Count(self.in_flight as u64);
         match self.limit {
             None => format!("{count} running"),
@@ -73,21 +83,25 @@ impl Progress<'_> {
         }
     }
 
-    /// Which hosts wait, why and how long, in at most `room` bytes: `example.com paused (429) 12s`, or without its name
-    /// `2 hosts paused (429) 12s`.
+    /// Which hosts wait, why and how long, in at most `room` columns: `paused: example.com:8080 (429) 24s, and 2 more`.
     pub fn paused(&self, room: usize) -> Option<String> {
-        let Pauses { hosts, name, status, first } = self.pauses?;
-        let why = format!("paused ({status}) {}s", first.as_secs_f64().ceil());
-        let mut shown = String::new();
-        escape::push_str(&mut shown, name);
-        let (named, counted) = match hosts {
-            1 => (format!("{shown} {why}"), format!("1 host {why}")),
-            _ => {
-                let (hosts, others) = (Count(hosts as u64), Count(hosts as u64 - 1));
-                (format!("{shown} and {others} more {why}"), format!("{hosts} hosts {why}"))
-            }
-        };
-        Some(if named.len() <= room { named } else { counted })
+        let Pauses { hosts, host, status, first, .. } = self.pauses?;
+        let mut after = format!(" ({status}) {}", Left(first));
+        if hosts > 1 {
+            // Writing to a String does not fail.
+            let _ = write!(after, ", and {} more", Count(hosts as u64 - 1));
+        }
+        let mut name = String::new();
+        escape::push_str(&mut name, &host.to_string());
+        let begin = "paused: ";
+        let name = fit::middle(&name, room.saturating_sub(begin.len() + after.len()));
+        Some(fit::end(&format!("{begin}{name}{after}"), room))
+    }
+
+    /// The time left: not less than the last of the hosts that URLs wait for is paused.
+    pub fn eta(&self, meter: &Meter) -> Option<Duration> {
+        let pause = self.pauses.map(|pauses| pauses.last).unwrap_or_default();
+        meter.eta().map(|eta| eta.max(pause))
     }
 
     /// Which part of the run is done, from 0 to 1. Before the end of the list is read, its bytes stand for its lines;
@@ -136,49 +150,54 @@ mod tests {
         ];
         for (lines, list_ended, (list_bytes, list_total), running, expected) in table {
             let active = &half[..running];
-            let progress = Progress {
-                in_flight: active.len(),
-                limit: None,
-                waiting: 0,
-                pauses: None,
-                received: 0,
-                list_bytes,
-                list_total,
-                lines,
-                list_ended,
-                stopping: false,
-                active,
-            };
+            let progress = Progress { list_bytes, list_total, lines, list_ended, active, ..Progress::default() };
             assert_eq!(progress.fraction(&tally), expected, "{progress:?}");
         }
     }
 
     #[test]
     fn pauses_and_limits_are_put_in_words() {
-        let pauses = |hosts, millis| {
-            Some(Pauses { hosts, name: "example.com", status: 429, first: Duration::from_millis(millis) })
+        let host = |port| Host { tls: true, name: "example.com".into(), port };
+        let (usual, odd) = (host(443), host(8080));
+        let pauses = |hosts, host, millis| {
+            Some(Pauses { hosts, host, status: 429, first: Duration::from_millis(millis), last: Duration::ZERO })
         };
-        let progress = Progress {
-            in_flight: 1200,
-            limit: None,
-            waiting: 0,
-            pauses: None,
-            received: 0,
-            list_bytes: 0,
-            list_total: None,
-            lines: 0,
-            list_ended: false,
-            stopping: false,
-            active: &[],
-        };
+        let progress = Progress { in_flight: 1200, ..Progress::default() };
         assert_eq!((progress.running().as_str(), progress.paused(80)), ("1,200 running", None));
-        let progress = Progress { limit: Some(2000), pauses: pauses(1, 11_200), ..progress };
-        assert_eq!(progress.running(), "1,200 of 2,000 running");
-        assert_eq!(progress.paused(28).as_deref(), Some("example.com paused (429) 12s"));
-        assert_eq!(progress.paused(27).as_deref(), Some("1 host paused (429) 12s"));
-        let progress = Progress { pauses: pauses(2, 500), ..progress };
-        assert_eq!(progress.paused(80).as_deref(), Some("example.com and 1 more paused (429) 1s"));
-        assert_eq!(progress.paused(30).as_deref(), Some("2 hosts paused (429) 1s"));
+        assert_eq!(Progress { limit: Some(2000), ..progress }.running(), "1,200 of 2,000 running");
+        for (hosts, host, millis, room, expected) in [
+            (1, &usual, 11_200, 80, "paused: example.com (429) 12s"),
+            (1, &odd, 500, 80, "paused: example.com:8080 (429) 1s"),
+            (3, &odd, 80_000, 80, "paused: example.com:8080 (429) 1m20s, and 2 more"),
+            (3, &odd, 80_000, 40, "paused: e..:8080 (429) 1m20s, and 2 more"),
+            (3, &odd, 80_000, 10, "paused: .."),
+        ] {
+            let told = Progress { pauses: pauses(hosts, host, millis), ..progress }.paused(room).unwrap();
+            assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn a_run_that_has_nothing_to_do_until_more_comes_says_so() {
+        let idle = Progress { input_waits: true, ..Progress::default() };
+        assert_eq!(idle.running(), "waiting for input");
+        for busy in [Progress { in_flight: 1, ..idle }, Progress { waiting: 1, ..idle }, Progress::default()] {
+            assert_eq!(busy.running(), format!("{} running", busy.in_flight));
+        }
+    }
+
+    #[test]
+    fn what_is_paused_is_not_done_sooner_than_that() {
+        let now = Instant::now();
+        let mut meter = Meter::new(now);
+        meter.sample(now + Duration::from_secs(10), 0, Some(0.5));
+        let host = Host { tls: false, name: "h".into(), port: 80 };
+        for (seconds, expected) in [(0, 10), (9, 10), (24, 24)] {
+            let (first, last) = (Duration::from_secs(1), Duration::from_secs(seconds));
+            let pauses = Some(Pauses { hosts: 2, host: &host, status: 429, first, last });
+            let eta = Progress { pauses, ..Progress::default() }.eta(&meter);
+            assert_eq!(eta, Some(Duration::from_secs(expected)));
+        }
     }
 
     #[test]

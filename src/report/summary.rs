@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::meter::Meter;
 use super::tally::Tally;
-use super::units::{Bytes, Count, Rate, Time};
+use super::units::{Bytes, Count, Left, Rate, Time};
 use super::{Progress, escape};
 use crate::job::WOULD_BE_FETCHED;
 
@@ -44,8 +44,8 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
     if let Some(fraction) = progress.fraction(tally) {
         let _ = write!(text, ", {:.0}% of the list", (fraction * 100.0).floor());
     }
-    if let Some(eta) = meter.eta() {
-        let _ = write!(text, ", ETA {}", Time(eta));
+    if let Some(eta) = progress.eta(meter) {
+        let _ = write!(text, ", ETA {}", Left(eta));
     }
     text
 }
@@ -62,10 +62,14 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
             tally.failures().map(|(class, count)| format!("{} {}", Count(count), class.as_str())).collect();
         let _ = write!(text, ", {} failed ({})", Count(tally.failed()), classes.join(", "));
     }
-    for (count, what) in [(tally.skipped, "skipped"), (tally.cancelled, "cancelled")] {
-        if count > 0 {
-            let _ = write!(text, ", {} {what}", Count(count));
-        }
+    if tally.skipped > 0 {
+        let _ = write!(text, ", {} skipped", Count(tally.skipped));
+    }
+    if tally.failed_before > 0 {
+        let _ = write!(text, " ({} failed in an earlier run)", Count(tally.failed_before));
+    }
+    if tally.cancelled > 0 {
+        let _ = write!(text, ", {} cancelled", Count(tally.cancelled));
     }
     if tally.planned > 0 {
         return text;
@@ -77,31 +81,52 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
     text
 }
 
+/// What the same command does when it is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Goes on, for there is a journal: what is known to fail is tried with `--retry-failed` alone.
+    Journal,
+    /// Goes on: files that are there are not fetched again.
+    Files,
+    /// The same work again, or what it is fed then.
+    Anew,
+}
+
 /// What to do about the URLs that are not done; `None` when all are, and in a dry run.
-pub fn hint(tally: &Tally, failed_file: Option<&Path>) -> Option<String> {
-    let counts = [(tally.failed(), "failed"), (tally.cancelled, "cancelled")];
-    let undone: Vec<_> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", Count(*count)))
-        .collect();
-    let mut text = format!("{}: ", undone.join(", "));
-    match failed_file {
-        Some(path) => {
-            let mut name = String::new();
-            escape::push_bytes(&mut name, path.as_os_str().as_bytes());
-            // The file cannot be read and emptied at once.
-            let _ = write!(text, "see {name}; run again with {name} as INPUT and another --failed FILE");
+pub fn hint(tally: &Tally, failed_file: Option<&Path>, again: Again) -> Option<String> {
+    let counts =
+        [(tally.failed(), "failed"), (tally.cancelled, "cancelled"), (tally.failed_before, "failed in an earlier run")];
+    let undone = counts.iter().filter(|(count, _)| *count > 0);
+    let undone: Vec<_> = undone.map(|(count, what)| format!("{} {what}", Count(*count))).collect();
+    let name = failed_file.map(|path| {
+        let mut name = String::new();
+        escape::push_bytes(&mut name, path.as_os_str().as_bytes());
+        name
+    });
+    let is_new = tally.failed() + tally.cancelled > 0;
+    let mut advice: Vec<String> = name.iter().filter(|_| is_new).map(|name| format!("see {name}")).collect();
+    match again {
+        Again::Journal if tally.failed() + tally.failed_before == 0 => {
+            advice.push("the same command goes on".to_owned())
         }
-        None => text.push_str("run again with --failed FILE to keep their lines as a list"),
+        Again::Journal if is_new => {
+            advice.push("the same command goes on, and with --retry-failed tries again all that failed".to_owned());
+        }
+        Again::Journal => advice.push("--retry-failed tries them again".to_owned()),
+        Again::Files if tally.cancelled > 0 => advice.push("the same command goes on".to_owned()),
+        // The file cannot be read and emptied at once.
+        _ => advice.push(name.map_or_else(
+            || "run again with --failed FILE to keep their lines as a list".to_owned(),
+            |name| format!("run again with {name} as INPUT and another --failed FILE"),
+        )),
     }
-    (!undone.is_empty() && tally.planned == 0).then_some(text)
+    (!undone.is_empty() && tally.planned == 0).then(|| format!("{}: {}", undone.join(", "), advice.join("; ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Outcome, Settled};
+    use crate::job::{FAILED_BEFORE, Outcome, Settled};
     use crate::report::fixture;
     use std::time::Instant;
 
@@ -122,6 +147,11 @@ mod tests {
             "1 ok, 2 failed (1 http, 1 protocol), 1 skipped, 1 cancelled; 12.30 MiB in 1.50s, 8.20 MiB/s"
         );
         assert_eq!(outcome(&Tally::default(), Duration::ZERO), "0 ok; 0 B in 0.00s");
+        let mut again = Tally::default();
+        for outcome in [Outcome::Skipped(FAILED_BEFORE.into()), Outcome::Skipped("exists".into())] {
+            again.count(&Settled { outcome, ..fixture::skipped() });
+        }
+        assert_eq!(outcome(&again, Duration::ZERO), "0 ok, 2 skipped (1 failed in an earlier run); 0 B in 0.00s");
         let mut dry = Tally::default();
         for reason in [WOULD_BE_FETCHED, WOULD_BE_FETCHED, "exists"] {
             dry.count(&Settled { outcome: Outcome::Skipped(reason.into()), ..fixture::skipped() });
@@ -132,34 +162,50 @@ mod tests {
 
     #[test]
     fn failures_are_pointed_to() {
-        assert_eq!(
-            hint(&tally(), Some(Path::new("failed\x1b.txt"))).unwrap(),
-            "2 failed, 1 cancelled: see failed\\x1b.txt; run again with failed\\x1b.txt as INPUT and another --failed FILE"
-        );
-        assert_eq!(
-            hint(&tally(), None).unwrap(),
-            "2 failed, 1 cancelled: run again with --failed FILE to keep their lines as a list"
-        );
-        assert_eq!(hint(&Tally::default(), None), None);
+        let counted = |all: &[Settled]| {
+            let mut tally = Tally::default();
+            all.iter().for_each(|settled| tally.count(settled));
+            tally
+        };
+        let before = Settled { outcome: Outcome::Skipped(FAILED_BEFORE.into()), ..fixture::skipped() };
+        let failed = counted(&[fixture::ok(), fixture::failed()]);
+        let stopped = counted(&[fixture::failed(), fixture::cancelled()]);
+        let file = Some(Path::new("failed\x1b.txt"));
+        let with_file = "see failed\\x1b.txt; run again with failed\\x1b.txt as INPUT and another --failed FILE";
+        let list = "run again with --failed FILE to keep their lines as a list";
+        let journal = "the same command goes on, and with --retry-failed tries again all that failed";
+        for (tally, file, again, expected) in [
+            (&failed, file, Again::Files, format!("1 failed: {with_file}")),
+            (&failed, None, Again::Files, format!("1 failed: {list}")),
+            (&failed, None, Again::Journal, format!("1 failed: {journal}")),
+            (&stopped, file, Again::Anew, format!("1 failed, 1 cancelled: {with_file}")),
+            (&stopped, None, Again::Files, "1 failed, 1 cancelled: the same command goes on".to_owned()),
+            (&stopped, None, Again::Journal, format!("1 failed, 1 cancelled: {journal}")),
+            (
+                &counted(&[fixture::cancelled()]),
+                None,
+                Again::Journal,
+                "1 cancelled: the same command goes on".to_owned(),
+            ),
+            (
+                &counted(&[before]),
+                file,
+                Again::Journal,
+                "1 failed in an earlier run: --retry-failed tries them again".to_owned(),
+            ),
+        ] {
+            assert_eq!(hint(tally, file, again).unwrap(), expected);
+        }
+        for again in [Again::Journal, Again::Files, Again::Anew] {
+            assert_eq!(hint(&Tally::default(), None, again), None);
+        }
     }
 
     #[test]
     fn the_status_line_tells_what_is_known() {
         let now = Instant::now();
         let mut meter = Meter::new(now);
-        let mut progress = Progress {
-            in_flight: 60,
-            limit: None,
-            waiting: 3,
-            pauses: None,
-            received: 0,
-            list_bytes: 0,
-            list_total: None,
-            lines: 50,
-            list_ended: false,
-            stopping: false,
-            active: &[],
-        };
+        let mut progress = Progress { in_flight: 60, waiting: 3, lines: 50, ..Progress::default() };
         assert_eq!(status(&progress, &tally(), &meter), "1 ok, 2 failed, 1 skipped, 60 running, 3 waiting");
         progress.list_ended = true;
         meter.sample(now + Duration::from_secs(10), 129_000_000, Some(0.1));
@@ -167,5 +213,8 @@ mod tests {
             status(&progress, &tally(), &meter),
             "5/50: 1 ok, 2 failed, 1 skipped, 60 running, 3 waiting, 12.30 MiB/s (mean 12.30 MiB/s), 10% of the list, ETA 1m30s"
         );
+        let idle = Progress { input_waits: true, ..Progress::default() };
+        let told = status(&idle, &Tally::default(), &Meter::new(now));
+        assert_eq!(told, "0 ok, waiting for input");
     }
 }

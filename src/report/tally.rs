@@ -2,15 +2,17 @@
 //!
 //! Must not know how a count is shown.
 
-use crate::job::{ErrorClass, Outcome, Settled, WOULD_BE_FETCHED};
+use crate::job::{ErrorClass, FAILED_BEFORE, Outcome, Settled, WOULD_BE_FETCHED};
 
 /// Counts of terminal records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Jobs whose body is whole and where it belongs.
     pub ok: u64,
-    /// Jobs that needed nothing.
+    /// Jobs that needed nothing, or were not to be tried again.
     pub skipped: u64,
+    /// Of those, the ones that failed in an earlier run.
+    pub failed_before: u64,
     /// Jobs that a run which is not dry would fetch.
     pub planned: u64,
     /// Jobs that the end of the run overtook.
@@ -27,7 +29,10 @@ impl Tally {
         match &settled.outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Skipped(why) if why == WOULD_BE_FETCHED => self.planned += 1,
-            Outcome::Skipped(_) => self.skipped += 1,
+            Outcome::Skipped(why) => {
+                self.skipped += 1;
+                self.failed_before += u64::from(why == FAILED_BEFORE);
+            }
             Outcome::Cancelled(_) => self.cancelled += 1,
             Outcome::Failed(failure) => self.failed[failure.class as usize] += 1,
         }

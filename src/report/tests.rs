@@ -103,16 +103,12 @@ impl Stage {
 fn progress<'a>(active: &'a [Active<'a>]) -> Progress<'a> {
     Progress {
         in_flight: active.len(),
-        limit: None,
-        waiting: 0,
-        pauses: None,
         received: 1_000_000,
         list_bytes: 10,
         list_total: Some(20),
         lines: 10,
-        list_ended: false,
-        stopping: false,
         active,
+        ..Progress::default()
     }
 }
 
@@ -180,7 +176,7 @@ fn nothing_hostile_reaches_any_stream() {
         let mut stage = stage(Options { results, verbose: 1, ..options() });
         stage.settle(&[fixture::hostile()]);
         stage.report.note("\x1b]52;c;x\x07 \u{9b}\u{202e}\r\n\0");
-        stage.report.finish(stage.start);
+        stage.report.finish(stage.start, Again::Anew);
         for text in [stage.stdout(), stage.stderr()] {
             assert!(!text.replace('\n', "").chars().any(is_hostile), "{text:?}");
             assert!(!text.contains("S3CR3T"));
@@ -200,7 +196,7 @@ fn a_flood_of_failures_leaves_standard_error_readable() {
         stage.report.flush().unwrap();
     }
     assert!(stage.report.next_draw().is_some());
-    stage.report.finish(stage.start + Duration::from_secs(1));
+    stage.report.finish(stage.start + Duration::from_secs(1), Again::Anew);
     let text = stage.stderr();
     assert!(text.lines().count() <= 41, "{text}");
     assert!(text.ends_with("fetchmany: ... and 99,980 more failures (use --failed FILE to keep the list)\n"), "{text}");
@@ -256,7 +252,7 @@ fn standard_error_never_ends_or_blocks_anything() {
             report.flush().unwrap();
             records += read_all(&stdout).lines().count();
         }
-        report.finish(now);
+        report.finish(now, Again::Anew);
         assert_eq!(records, 100);
     }
 }
@@ -271,7 +267,7 @@ fn what_nobody_reads_is_bounded() {
         stage.report.flush().unwrap();
     }
     assert_eq!(stage.report.backlog(), 0);
-    stage.report.finish(stage.start);
+    stage.report.finish(stage.start, Again::Anew);
     let text = stage.stderr();
     assert!(text.len() < 1 << 20, "{}", text.len());
     assert!(text.lines().count() > 100);
@@ -328,7 +324,7 @@ fn draw_is_called_again_only_when_there_is_something_to_show() {
     assert_eq!(stage.report.next_draw(), Some(start + 12 * tenth), "nothing runs");
     stage.report.settled(&fixture::ok()).unwrap();
     assert_eq!(stage.report.next_draw(), Some(start + 3 * tenth), "a line waits");
-    stage.report.finish(start + 3 * tenth);
+    stage.report.finish(start + 3 * tenth, Again::Anew);
     assert_eq!(stage.report.next_draw(), None);
 }
 
@@ -339,11 +335,14 @@ fn a_daemon_that_waits_says_how_it_stands_once() {
     let mut lines = |stage: &mut Stage, running: usize, turns: u32| {
         for _ in 0..turns {
             turn += 1;
-            stage.report.draw(stage.start + PLAIN_INTERVAL * turn, &progress(&transfers(running as u64, stage.start)));
+            stage.report.draw(
+                stage.start + PLAIN_INTERVAL * turn,
+                &Progress { input_waits: true, ..progress(&transfers(running as u64, stage.start)) },
+            );
         }
         stage.stderr().lines().count()
     };
-    assert_eq!(lines(&mut stage, 0, 3), 0, "nothing has happened yet");
+    assert_eq!(lines(&mut stage, 0, 3), 1, "that it waits for input");
     assert_eq!(lines(&mut stage, 2, 3), 3, "something runs, be it that nothing moves");
     stage.settle(&[fixture::ok(), fixture::ok()]);
     assert_eq!(lines(&mut stage, 0, 5), 1, "what came of it, once");

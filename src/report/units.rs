@@ -40,6 +40,22 @@ impl fmt::Display for Time {
     }
 }
 
+/// An estimate of the time left, no finer than estimates are: `1s`, `24s`, `1m20s`, `12m`, `2h03m`, `3d04h`.
+pub struct Left(pub Duration);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Rounded up: what is left is never nothing.
+        let seconds = self.0.as_secs() + u64::from(self.0.subsec_nanos() > 0);
+        match seconds {
+            0..60 => write!(f, "{seconds}s"),
+            60..600 => write!(f, "{}m{:02}s", seconds / 60, seconds % 60),
+            600..3600 => write!(f, "{}m", seconds / 60),
+            _ => Time(Duration::from_secs(seconds)).fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +79,24 @@ mod tests {
             assert_eq!(Time(Duration::from_millis(millis)).to_string(), expected);
         }
         assert_eq!(format!("{:>7}", Time(Duration::from_secs(80))), "  1m20s");
+    }
+
+    #[test]
+    fn an_estimate_is_in_whole_seconds_and_beyond_ten_minutes_in_minutes() {
+        let table = [
+            (0, "0s"),
+            (3_300, "4s"),
+            (59_000, "59s"),
+            (59_001, "1m00s"),
+            (80_000, "1m20s"),
+            (601_000, "10m"),
+            (3_599_000, "59m"),
+            (7_380_000, "2h03m"),
+            (273_600_000, "3d04h"),
+        ];
+        for (millis, expected) in table {
+            assert_eq!(Left(Duration::from_millis(millis)).to_string(), expected);
+        }
     }
 
     #[test]

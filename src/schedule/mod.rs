@@ -30,7 +30,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use budget::Budget;
 pub use notes::{Level, Note};
@@ -414,6 +414,12 @@ impl Schedule {
             until,
             waiting: queue.waiting(),
         })
+    }
+
+    /// For how long the host that goes on last, of those that jobs wait for, is paused.
+    pub fn longest_pause(&self, now: Instant) -> Duration {
+        let last = self.queues.paused(now).rev().find(|(_, queue)| queue.waiting() > 0);
+        last.map_or(Duration::ZERO, |(until, _)| until.saturating_duration_since(now))
     }
 
     /// What happened that no single job tells, for people.

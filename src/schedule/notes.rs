@@ -69,10 +69,7 @@ impl Notes {
 
 /// The host as a person writes it: the scheme's own port is left out.
 pub fn name(host: &Host) -> String {
-    match (host.tls, host.port) {
-        (true, 443) | (false, 80) => host.name.to_string(),
-        (_, port) => format!("{}:{port}", host.name),
-    }
+    host.to_string()
 }
 
 /// `2.5 s`, `30 s`, `12 min`, `3 h`.

@@ -5,6 +5,7 @@
 //! [`Queues::refresh`], which puts it where it belongs; a decision touches one host and costs O(log n).
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::{Duration, Instant};
 
 use super::queue::{Gate, Limits, Queue};
@@ -197,8 +198,8 @@ impl Queues {
     }
 
     /// The paused hosts, those that go on soonest first.
-    pub fn paused(&self, now: Instant) -> impl Iterator<Item = (Instant, &Queue)> {
-        self.paused.iter().skip_while(move |(until, _)| *until <= now).filter_map(|(until, id)| {
+    pub fn paused(&self, now: Instant) -> impl DoubleEndedIterator<Item = (Instant, &Queue)> {
+        self.paused.range((Excluded((now, HostId(u32::MAX))), Unbounded)).filter_map(|(until, id)| {
             let entry = self.hosts[id.0 as usize].as_ref()?;
             Some((*until, &entry.queue))
         })

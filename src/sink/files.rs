@@ -56,6 +56,11 @@ impl Files {
         self.register.tree()
     }
 
+    /// Whether a file that is there is not fetched again.
+    pub fn skips_what_is_there(&self) -> bool {
+        self.register.if_exists() == IfExists::Skip
+    }
+
     /// Files to be fetched that no line of the checksum file names, where there is one.
     pub fn unlisted(&self) -> u64 {
         self.unlisted

@@ -356,6 +356,11 @@ impl Sink {
         job.destination.as_ref().and_then(|name| name.to_str()).map(|name| files.tree().path(name))
     }
 
+    /// Whether a later run skips what this one has fetched.
+    pub fn keeps_what_is_there(&self) -> bool {
+        matches!(&self.landing, Landing::Files(files) if files.skips_what_is_there())
+    }
+
     /// What to wait on after [`Poll::Pending`], until it is writable.
     pub fn stdout(&self) -> Option<BorrowedFd<'_>> {
         let Landing::Stdout(stdout) = &self.landing else { return None };

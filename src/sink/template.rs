@@ -71,7 +71,7 @@ impl Template {
                 continue;
             }
             let end = after.find('}').filter(|_| brace == "{");
-            let end = end.ok_or_else(|| format!("a lone {brace}; write {brace}{brace} for a brace"))?;
+            let end = end.ok_or_else(|| format!("a single {brace}; write {brace}{brace} for a brace"))?;
             let placeholder = Placeholder::parse(&after[..end])?;
             shape.push_str(&text);
             shape.push('x');

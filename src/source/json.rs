@@ -188,7 +188,12 @@ fn method(method: String) -> Result<String, Why> {
 fn digest(key: &str, digits: &str) -> Result<Checksum, Why> {
     let checksum = Checksum::from_hex(digits.as_bytes());
     let fits = checksum.filter(|checksum| checksum.kind().replace('-', "").eq_ignore_ascii_case(key));
-    fits.ok_or_else(|| format!("{key:?} has not the hex digits of such a checksum").into())
+    let wanted = match key {
+        "md5" => 32,
+        "sha1" => 40,
+        _ => 64,
+    };
+    fits.ok_or_else(|| format!("{key:?} must have {wanted} hex digits").into())
 }
 
 #[cfg(test)]
@@ -240,10 +245,10 @@ mod tests {
             ("{\"url\":\"http://h/\",\"size\":\"S3CR3T\"}", "\"size\" is not a number of bytes"),
             ("{\"url\":\"http://h/\",\"size\":-1}", "\"size\" is not a number of bytes"),
             ("{\"url\":\"http://h/\",\"size\":1.5}", "\"size\" is not a number of bytes"),
-            ("{\"url\":\"http://h/\",\"sha256\":\"S3CR3T\"}", "\"sha256\" has not the hex digits"),
+            ("{\"url\":\"http://h/\",\"sha256\":\"S3CR3T\"}", "\"sha256\" must have 64 hex digits"),
             (
                 "{\"url\":\"http://h/\",\"sha256\":\"d41d8cd98f00b204e9800998ecf8427e\"}",
-                "\"sha256\" has not the hex digits",
+                "\"sha256\" must have 64 hex digits",
             ),
             ("{\"url\":\"http://h/\",\"id\":{}}", "\"id\" is no scalar"),
             ("{\"url\":\"http://h/\",\"out\":\"\"}", "no output name"),

@@ -18,8 +18,8 @@ fn feed(emulator: &mut vt100::Parser, stage: &Stage) {
 
 #[test]
 fn bars_stay_below_the_lines_and_are_gone_at_the_end() {
-    // Columns, rows; lines of bars.
-    for (columns, rows, bars) in [(80, 24, 9), (40, 10, 6), (40, 5, 3), (200, 50, 9)] {
+    // Columns, rows; lines of bars, and how many of them are about the run.
+    for (columns, rows, bars, about) in [(80, 24, 13, 2), (40, 10, 6, 2), (40, 5, 3, 1), (200, 50, 21, 1)] {
         let mut stage = terminal(columns, rows);
         let mut emulator = vt100::Parser::new(rows, columns, 0);
         let mut now = stage.start;
@@ -34,14 +34,16 @@ fn bars_stay_below_the_lines_and_are_gone_at_the_end() {
             let what = format!("{columns}x{rows}, turn {turn}: {shown:#?}");
             let (above, below) = shown.split_at(shown.len() - bars);
             assert!(below[0].contains(" done"), "{what}");
-            for (row, line) in below[1..].iter().enumerate() {
+            // There is no rate at the first moment.
+            let first = about - usize::from(about > 1 && !below[1].contains("/s  "));
+            for (row, line) in below[first..].iter().enumerate() {
                 assert!(line.contains(&format!("file-{row}")), "{what}");
             }
             let is_bar = |line: &String| line.contains("file-") || line.contains(" done");
             assert!(!above.iter().any(is_bar), "{what}");
             assert_eq!(above.is_empty(), turn < 10, "{what}");
         }
-        stage.report.finish(now);
+        stage.report.finish(now, Again::Anew);
         stage.report.flush().unwrap();
         feed(&mut emulator, &stage);
         // Joined, because a narrow terminal wraps.
@@ -60,7 +62,7 @@ fn a_terminal_too_small_for_bars_gets_the_lines_alone() {
             let now = stage.start + turn * DRAW_INTERVAL;
             stage.report.draw(now, &progress(&transfers(20, stage.start)));
         }
-        stage.report.finish(stage.start);
+        stage.report.finish(stage.start, Again::Anew);
         stage.report.flush().unwrap();
         let text = stage.stdout();
         assert_eq!(text.lines().filter(|line| line.starts_with("failed ")).count(), 49);
@@ -78,12 +80,14 @@ fn the_bar_grows_with_the_part_that_is_done() {
         stage.report.draw(stage.start + turn * DRAW_INTERVAL, &run);
         feed(&mut emulator, &stage);
         let shown = screen(&emulator);
-        let line = shown.last().unwrap();
+        let line = &shown[shown.len() - 1 - usize::from(turn > 1)];
         let bar = line[1..line.find(']').unwrap()].trim_end_matches([' ', '>']);
         assert!(bar.starts_with(filled) && bar.is_empty() == (done == 0), "{line}");
         assert!(line.len() <= 79 && line.contains("/4  "), "{line}");
     }
-    assert!(screen(&emulator).last().unwrap().contains("4/4  100%  4 ok"));
+    let shown = screen(&emulator);
+    let [total, pace] = &shown[shown.len() - 2..] else { panic!("{shown:#?}") };
+    assert!(total.contains("4/4  100%  4 ok") && pace.contains("/s  ETA 0s"), "{shown:#?}");
 }
 
 #[test]
