@@ -95,7 +95,6 @@ Register-ArgumentCompleter -Native -CommandName 'fetchmany' -ScriptBlock {
             [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'How progress is shown on standard error')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read options from FILE instead of the usual config file')
-            [CompletionResult]::new('--generate', '--generate', [CompletionResultType]::ParameterName, 'Print the manual page or a completion script')
             [CompletionResult]::new('-0', '-0', [CompletionResultType]::ParameterName, 'Lines of INPUTs end in NUL instead of a newline')
             [CompletionResult]::new('--null', '--null', [CompletionResultType]::ParameterName, 'Lines of INPUTs end in NUL instead of a newline')
             [CompletionResult]::new('--tree', '--tree', [CompletionResultType]::ParameterName, 'Files in directories as on the server, the same as -o ''{host}/{path}''')

@@ -2,7 +2,7 @@ complete -c fetchmany -l input-format -d 'What INPUTs are written in' -r -f -a "
 json\t'A JSON object on each line'"
 complete -c fetchmany -l base-url -d 'What relative URLs in INPUTs are meant from; for a directory it ends with /' -r
 complete -c fetchmany -l fifo -d 'Serve URLs written to the named pipe PATH until stopped' -r -F
-complete -c fetchmany -s d -l output-dir -d 'Directory for the files; made when missing' -r -F
+complete -c fetchmany -s d -l output-dir -d 'Directory for the files; made when missing' -r -f -a "(__fish_complete_directories)"
 complete -c fetchmany -s o -l output -d 'Name of each file below the output directory; - for standard output' -r
 complete -c fetchmany -l if-exists -d 'What to do about a file that is already there' -r -f -a "skip\t'Leave it, fetch nothing'
 overwrite\t'Replace it by the new file once that is whole'
@@ -66,11 +66,6 @@ complete -c fetchmany -l color -d 'When to use colours' -r -f -a "auto\t'On a te
 always\t'Always'
 never\t'Never'"
 complete -c fetchmany -l config -d 'Read options from FILE instead of the usual config file' -r -F
-complete -c fetchmany -l generate -d 'Print the manual page or a completion script' -r -f -a "man\t'The manual page, in roff'
-complete-bash\t'Completions for bash'
-complete-zsh\t'Completions for zsh'
-complete-fish\t'Completions for fish'
-complete-powershell\t'Completions for PowerShell'"
 complete -c fetchmany -s 0 -l null -d 'Lines of INPUTs end in NUL instead of a newline'
 complete -c fetchmany -l tree -d 'Files in directories as on the server, the same as -o \'{host}/{path}\''
 complete -c fetchmany -l discard -d 'Fetch everything, keep nothing'

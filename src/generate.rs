@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::Command;
 use clap_complete::Shell;
 
 use crate::cli::{self, Generate};
@@ -17,10 +18,32 @@ pub fn write(what: Generate, out: &mut dyn Write) -> std::io::Result<()> {
     }
 }
 
+/// The script for `shell`, of the options that people are told of.
 fn complete(shell: Shell, out: &mut dyn Write) -> std::io::Result<()> {
+    let definition = cli::command();
+    let mut visible = Command::new("fetchmany").version("").disable_help_flag(true).disable_version_flag(true);
+    for argument in definition.get_arguments().filter(|argument| !argument.is_hide_set()) {
+        visible = visible.arg(argument.clone());
+    }
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut cli::command(), "fetchmany", &mut script);
-    out.write_all(&script)
+    clap_complete::generate(shell, &mut visible, "fetchmany", &mut script);
+    match shell {
+        Shell::Bash => out.write_all(leave_files_to_bash(&String::from_utf8_lossy(&script)).as_bytes()),
+        _ => out.write_all(&script),
+    }
+}
+
+/// The generated script for bash offers options where a name is wanted, and files cut at blanks. Where it offers nothing, bash
+/// completes names itself (`complete -o default`), and quotes them.
+fn leave_files_to_bash(script: &str) -> String {
+    let offers_options = "COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )";
+    let script = script
+        .replace(" || ${COMP_CWORD} -eq 1 ]]", " ]]")
+        .replace("COMPREPLY=($(compgen -f \"${cur}\"))", "COMPREPLY=()");
+    match script.rsplit_once(offers_options) {
+        Some((before, after)) => [before, "COMPREPLY=()", after].concat(),
+        None => script,
+    }
 }
 
 /// Shorter than the generated one, which lists every option.
@@ -29,15 +52,82 @@ const SYNOPSIS: &str = ".SH SYNOPSIS\n\\fBfetchmany\\fR [\\fIOPTIONS\\fR] [\\fII
 /// When the manual page last changed its meaning.
 const DATE: &str = "2026-11-22";
 
+/// Bytes in an input line of the manual page, at most.
+const WIDTH: usize = 78;
+
 /// Sections of the manual page that no option has.
 const SECTIONS: &str = include_str!("generate/sections.roff");
 
 fn man(out: &mut dyn Write) -> std::io::Result<()> {
-    let page = clap_mangen::Man::new(cli::command()).title("FETCHMANY").section("1").date(DATE).manual("User Commands");
-    page.render_title(out)?;
-    page.render_name_section(out)?;
-    out.write_all(SYNOPSIS.as_bytes())?;
-    page.render_description_section(out)?;
-    page.render_options_section(out)?;
-    out.write_all(SECTIONS.as_bytes())
+    let definition = clap_mangen::Man::new(cli::command());
+    let definition = definition.title("FETCHMANY").section("1").date(DATE).manual("User Commands");
+    let mut page = Vec::new();
+    definition.render_title(&mut page)?;
+    definition.render_name_section(&mut page)?;
+    page.write_all(SYNOPSIS.as_bytes())?;
+    definition.render_description_section(&mut page)?;
+    definition.render_options_section(&mut page)?;
+    page.write_all(SECTIONS.as_bytes())?;
+    out.write_all(tidy(&String::from_utf8_lossy(&page)).as_bytes())
+}
+
+/// The page as `mandoc -T lint` wants it: input lines of less than 80 bytes, and none of the line breaks that clap_mangen
+/// puts around an empty line, where they do nothing.
+fn tidy(page: &str) -> String {
+    let page = page.replace(".br\n\n.br\n", "\n");
+    let mut tidied = String::with_capacity(page.len() + page.len() / 40);
+    let (mut is_tag, mut is_as_it_stands) = (false, false);
+    for line in page.lines() {
+        match line.strip_prefix('.') {
+            Some(request) => {
+                is_as_it_stands = request == "nf" || (is_as_it_stands && request != "fi");
+                tidied.push_str(line);
+            }
+            None if is_as_it_stands => tidied.push_str(line),
+            // A tag is one line: what is broken in it is joined again.
+            None => wrap(line, if is_tag { " \\\n" } else { "\n" }, &mut tidied),
+        }
+        tidied.push('\n');
+        is_tag = line == ".TP";
+    }
+    tidied
+}
+
+/// Appends `line` with `broken` in the place of blanks, so that its pieces are short. What roff would take for a request at
+/// the beginning of one is marked as text.
+fn wrap(line: &str, broken: &str, out: &mut String) {
+    let mut length = 0;
+    for word in line.split(' ') {
+        if length > 0 && (length + 1 + word.len() + broken.len() <= WIDTH || word.is_empty()) {
+            out.push(' ');
+            length += 1;
+        } else if length > 0 {
+            out.push_str(broken);
+            out.push_str(if word.starts_with(['.', '\'']) { "\\&" } else { "" });
+            length = 0;
+        }
+        out.push_str(word);
+        length += word.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_where_nothing_changes_by_it() {
+        let word = "123456789";
+        let seven = [word; 7].join(" ");
+        let table = [
+            (format!("{seven} {word} b"), format!("{seven}\n{word} b\n")),
+            (format!("{seven} .123456789 b"), format!("{seven}\n\\&.123456789 b\n")),
+            (format!(".TP\n{seven} {word}\n{seven} {word}"), format!(".TP\n{seven} \\\n{word}\n{seven}\n{word}\n")),
+            (format!(".nf\n{seven} {word}\n.fi"), format!(".nf\n{seven} {word}\n.fi\n")),
+            ("a\n.br\n\n.br\nb".to_owned(), "a\n\nb\n".to_owned()),
+        ];
+        for (page, expected) in table {
+            assert_eq!(tidy(&page), expected);
+        }
+    }
 }

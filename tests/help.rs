@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::Fetch;
+use crate::harness::{Fetch, Place};
 
 fn said(args: &[&str]) -> String {
     Fetch::new().args(args).run().assert_exit(0).stdout_text().to_owned()
@@ -87,4 +87,63 @@ fn help_is_grouped_and_its_short_form_is_short() {
         assert!(short.contains(&format!("--{option}")), "{option}\n{short}");
     }
     assert!(!short.contains("--stall-timeout") && long.contains("--stall-timeout"));
+}
+
+/// Runs `command` with `args` where it is installed; what it prints.
+fn installed(command: &str, args: &[&str]) -> Option<String> {
+    let ran = std::process::Command::new(command).args(args).output();
+    let output = match ran {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        other => other.expect("run a program"),
+    };
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{command} {args:?}: {said}");
+    Some(said)
+}
+
+#[test]
+fn the_manual_page_and_the_scripts_are_clean_to_those_who_read_them() {
+    let place = Place::new();
+    for (what, command, args) in [
+        ("man", "mandoc", &["-T", "lint", "-W", "all"][..]),
+        ("complete-bash", "bash", &["-n"]),
+        ("complete-zsh", "zsh", &["-n"]),
+        ("complete-fish", "fish", &["-n"]),
+    ] {
+        let said_so = place.write(what, said(&["--generate", what]));
+        let args: Vec<&str> = args.iter().copied().chain(said_so.to_str()).collect();
+        assert_eq!(installed(command, &args).unwrap_or_default(), "", "{what}");
+    }
+}
+
+#[test]
+fn bash_completes_options_and_their_values_and_leaves_names_to_itself() {
+    let place = Place::new();
+    let script = place.write("script", said(&["--generate", "complete-bash"]));
+    let completed = |words: &str| {
+        let command = format!(
+            "source '{}'; compopt() {{ echo compopt \"$@\"; }}; COMP_WORDS=(fetchmany {words}); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _fetchmany fetchmany \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; echo ${{COMPREPLY[@]}}",
+            script.display()
+        );
+        installed("bash", &["--norc", "-c", &command]).map(|said| said.trim().to_owned())
+    };
+    // An empty answer has bash complete names (`complete -o default`), which quotes what is odd in them.
+    for (words, expected) in [
+        ("''", ""),
+        ("-j 5 ''", ""),
+        ("--journal ''", ""),
+        ("--js", "--json"),
+        ("--gener", ""),
+        ("-j 5 --dry", "--dry-run"),
+        ("--progress ''", "auto bars plain off"),
+        ("-d ''", "compopt -o plusdirs"),
+    ] {
+        assert_eq!(completed(words).unwrap_or(expected.to_owned()), expected, "{words}");
+    }
+    assert!(said(&["--generate", "complete-bash"]).contains("-o default"));
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        assert!(!said(&["--generate", &format!("complete-{shell}")]).contains("generate"), "{shell}");
+    }
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Styles;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 pub use choices::{Color, Failures, Generate, IfExists, InputFormat, Jobs, Progress};
 pub use origins::Origins;
@@ -66,7 +66,7 @@ pub struct Args {
     pub fifo: Option<PathBuf>,
 
     /// Directory for the files; made when missing
-    #[arg(short = 'd', long, value_name = "DIR", default_value = ".", help_heading = "Output")]
+    #[arg(short = 'd', long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath, help_heading = "Output")]
     pub output_dir: PathBuf,
 
     /// Name of each file below the output directory; - for standard output
