@@ -7,9 +7,17 @@
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::escape;
+use unicode_width::UnicodeWidthStr;
+
 use super::units::{Bytes, Time};
+use super::{escape, fit};
 use crate::job::{Outcome, Settled, WOULD_BE_FETCHED};
+
+/// A URL with less room than this is left out where it may be.
+const LEAST_URL: usize = 20;
+
+/// Columns of the outcome.
+const WORD: usize = 9;
 
 /// Whether the reader's terminal shows colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +28,9 @@ pub enum Paint {
     Colored,
 }
 
-/// Appends the line of `settled`, without its line end. Never holds a control character from outside.
-pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
+/// Appends the line of `settled`, without its line end. Never holds a control character from outside. With `columns` it is for
+/// a person at a terminal as wide as that: a URL whose file is named is cut, or left out, where both do not fit.
+pub fn push(out: &mut String, settled: &Settled, paint: Paint, columns: Option<usize>) {
     let (word, color) = match &settled.outcome {
         Outcome::Ok => ("ok", "\x1b[32m"),
         Outcome::Failed(_) => ("failed", "\x1b[31m"),
@@ -32,9 +41,10 @@ pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
     };
     // Writing to a String does not fail.
     let _ = match paint {
-        Paint::Plain => write!(out, "{word:<9}"),
-        Paint::Colored => write!(out, "{color}{word:<9}\x1b[0m"),
+        Paint::Plain => write!(out, "{word:<WORD$}"),
+        Paint::Colored => write!(out, "{color}{word:<WORD$}\x1b[0m"),
     };
+    let start = out.len();
     let stats = settled.stats.as_ref();
     let _ = match stats.and_then(|stats| stats.http_code) {
         Some(code) => write!(out, "  {code:>3}"),
@@ -55,9 +65,22 @@ pub fn push(out: &mut String, settled: &Settled, paint: Paint) {
         Some(name) => escape::push_bytes(out, name.as_os_str().as_bytes()),
         None => out.push('-'),
     }
-    out.push_str("  ");
     // A line of JSON that is none has no URL either.
-    escape::push_str(out, if settled.job.url.is_empty() { "-" } else { &settled.job.url });
+    let mut url = String::new();
+    escape::push_str(&mut url, if settled.job.url.is_empty() { "-" } else { &settled.job.url });
+    let reason = match &settled.outcome {
+        Outcome::Ok => 0,
+        Outcome::Skipped(reason) => 2 + reason.width(),
+        // All of it is wanted, and most have no file.
+        Outcome::Failed(_) | Outcome::Cancelled(_) => usize::MAX,
+    };
+    let left = columns.filter(|_| settled.saved.filename.is_some() && reason < usize::MAX);
+    let left = left.map(|columns| columns.saturating_sub(WORD + out[start..].width() + 2 + reason));
+    match left.filter(|left| url.width() > *left) {
+        None => out.extend(["  ", &url]),
+        Some(left) if left >= LEAST_URL => out.extend(["  ", &fit::url(&url, left)]),
+        Some(_) => {}
+    }
     match &settled.outcome {
         Outcome::Ok => {}
         Outcome::Failed(failure) => {
@@ -120,7 +143,7 @@ mod tests {
 
     fn line(settled: &Settled, paint: Paint) -> String {
         let mut out = String::new();
-        push(&mut out, settled, paint);
+        push(&mut out, settled, paint, None);
         out
     }
 
@@ -140,6 +163,35 @@ mod tests {
         ];
         for (settled, expected) in table {
             assert_eq!(line(&settled, Paint::Plain), expected);
+        }
+    }
+
+    #[test]
+    fn on_a_terminal_the_url_of_what_has_a_file_gives_way() {
+        let line = |settled: &Settled, columns| {
+            let mut out = String::new();
+            push(&mut out, settled, Paint::Colored, Some(columns));
+            out.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
+        };
+        let begin = "ok         200    12.30 MiB   1.20s  data/file.bin";
+        for (columns, expected) in [
+            (80, "  https://example.com/file.bin"),
+            (79, "  example.com/file.bin"),
+            (72, "  example.com/file.bin"),
+            (71, ""),
+            (40, ""),
+            (0, ""),
+        ] {
+            assert_eq!(line(&fixture::ok(), columns), format!("{begin}{expected}"), "{columns}");
+        }
+        assert!(line(&fixture::skipped(), 88).ends_with("  data/file.bin  https://example.com/file.bin  exists"));
+        assert!(line(&fixture::skipped(), 80).ends_with("  data/file.bin  example.com/file.bin  exists"));
+        assert!(line(&fixture::skipped(), 70).ends_with("  data/file.bin  exists"));
+        // What failed is told in full, and so is what has no other name.
+        let mut discarded = fixture::ok();
+        discarded.saved.filename = None;
+        for settled in [fixture::failed(), fixture::cancelled(), discarded] {
+            assert!(line(&settled, 40).contains("  https://example.com/file.bin"));
         }
     }
 

@@ -91,6 +91,8 @@ pub struct Report {
     meter: Meter,
     slots: Slots,
     show: Show,
+    /// The width of the terminal that bars are drawn on, at the last drawing.
+    columns: Option<usize>,
     /// Whether somebody wants to know how it stands, whatever is shown.
     status_asked: bool,
     opened: Instant,
@@ -199,7 +201,7 @@ impl Report {
         let terminal = stderr.is_terminal();
         let results_on_terminal = stdout.as_ref().map_or(terminal, Outlet::is_terminal);
         let paint = (environment.paint(options.color, results_on_terminal), environment.paint(options.color, terminal));
-        let streams = Streams::new(stdout, stderr, &options)?;
+        let mut streams = Streams::new(stdout, stderr, &options)?;
         let failures_on_stderr = match (options.quiet, &options.results) {
             (0, Results::Human) => false,
             // A person at the terminal does not see the records that go elsewhere.
@@ -216,6 +218,7 @@ impl Report {
             ProgressStyle::Auto | ProgressStyle::Plain => Show::Plain { last: now, told: None },
             ProgressStyle::Off => Show::Nothing,
         };
+        let columns = environment.size_of(streams.screen().fd()).columns;
         Ok(Report {
             order: options.ordered.then(Order::default),
             options,
@@ -230,6 +233,7 @@ impl Report {
             tally: Tally::default(),
             meter: Meter::new(now),
             slots: Slots::default(),
+            columns: matches!(show, Show::Bars { .. }).then(|| columns.into()),
             show,
             status_asked: false,
             opened: now,
@@ -297,6 +301,7 @@ impl Report {
                 *interval = if progress.in_flight > 0 { DRAW_INTERVAL } else { IDLE_INTERVAL };
                 let screen = self.streams.screen();
                 let size = self.environment.size_of(screen.fd());
+                self.columns = Some(size.columns.into());
                 let frame = Frame::compose(progress, &self.tally, &self.meter, &mut self.slots, now, size);
                 screen.draw(frame.as_ref(), size);
             }

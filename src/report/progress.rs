@@ -2,7 +2,6 @@
 //!
 //! Must not know how it is drawn.
 
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use super::meter::Meter;
@@ -86,16 +85,17 @@ impl Progress<'_> {
     /// Which hosts wait, why and how long, in at most `room` columns: `paused: example.com:8080 (429) 24s, and 2 more`.
     pub fn paused(&self, room: usize) -> Option<String> {
         let Pauses { hosts, host, status, first, .. } = self.pauses?;
-        let mut after = format!(" ({status}) {}", Left(first));
-        if hosts > 1 {
-            // Writing to a String does not fail.
-            let _ = write!(after, ", and {} more", Count(hosts as u64 - 1));
-        }
         let mut name = String::new();
         escape::push_str(&mut name, &host.to_string());
-        let begin = "paused: ";
-        let name = fit::middle(&name, room.saturating_sub(begin.len() + after.len()));
-        Some(fit::end(&format!("{begin}{name}{after}"), room))
+        let (begin, why) = ("paused: ", format!(" ({status}) {}", Left(first)));
+        let (long, short) = match hosts as u64 - 1 {
+            0 => Default::default(),
+            others => (format!(", and {} more", Count(others)), format!(", +{}", Count(others))),
+        };
+        let left = |others: &str| room.saturating_sub(begin.len() + why.len() + others.len());
+        let others = if fit::end(&name, left(&long)) == name { long } else { short };
+        let name = fit::middle(&name, left(&others));
+        Some(fit::end(&format!("{begin}{name}{why}{others}"), room))
     }
 
     /// The time left: not less than the last of the hosts that URLs wait for is paused.
@@ -169,7 +169,8 @@ mod tests {
             (1, &usual, 11_200, 80, "paused: example.com (429) 12s"),
             (1, &odd, 500, 80, "paused: example.com:8080 (429) 1s"),
             (3, &odd, 80_000, 80, "paused: example.com:8080 (429) 1m20s, and 2 more"),
-            (3, &odd, 80_000, 40, "paused: e..:8080 (429) 1m20s, and 2 more"),
+            (3, &odd, 80_000, 40, "paused: example.com:8080 (429) 1m20s, +2"),
+            (3, &odd, 80_000, 30, "paused: ..8080 (429) 1m20s, +2"),
             (3, &odd, 80_000, 10, "paused: .."),
         ] {
             let told = Progress { pauses: pauses(hosts, host, millis), ..progress }.paused(room).unwrap();

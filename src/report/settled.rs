@@ -123,7 +123,8 @@ impl Report {
     /// The person's line, in `self.line`.
     fn word(&mut self, settled: &Settled, paint: Paint) {
         self.line.clear();
-        lines::push(&mut self.line, settled, paint);
+        let columns = self.columns.filter(|_| !self.streams.are_separate());
+        lines::push(&mut self.line, settled, paint, columns);
         self.line.push('\n');
     }
 }
