@@ -122,7 +122,7 @@ fn a_paused_host_is_told_of_with_its_reason() {
 #[test]
 fn a_large_terminal_shows_as_many_as_half_of_it_holds() {
     let (server, gates) = gated(50);
-    let lines: Vec<String> = (0..50).map(|number| server.url(&format!("/file-{number}"))).collect();
+    let lines = server.numbered("/file-", 50);
     let mut terminal = start(Fetch::new().args(["-j", "50"]).urls(&lines), Size { rows: 50, columns: 200 });
     let is_full = |screen: &str| screen.matches("512 B").count() == 25 && screen.contains("50 running");
     let shown = terminal.wait_for_screen("the rows", is_full);
@@ -140,11 +140,12 @@ fn of_a_thousand_transfers_those_that_fit_are_shown() {
     let gate = Gate::new();
     let held = gate.clone();
     let server = Server::http(move |_| Reply::ok("x".repeat(512)).then_wait(&held).body("x".repeat(512)));
-    let lines: Vec<String> = (0..1000).map(|number| server.url(&format!("/file-{number}"))).collect();
+    let lines = server.numbered("/file-", 1000);
     let mut terminal = start(Fetch::new().args(["-j", "1000"]).urls(&lines), USUAL);
     server.wait("a thousand requests", |counts| counts.running == 1000);
-    let screen =
-        terminal.wait_for_screen("the total", |screen| screen.contains("0/1,000") && screen.contains("1,000 running"));
+    let screen = terminal.wait_for_screen("the total", |screen| {
+        screen.contains("0/1,000") && screen.contains("1,000 running") && screen.contains("/s")
+    });
     assert_eq!(screen.matches("file-").count(), 11, "{screen}");
     gate.open();
     let status = terminal.finish();
