@@ -94,9 +94,13 @@ impl Schedule {
         let (host, waiting) = (name(&queue.host), queue.waiting() + 1);
         match asked {
             Asked::Paused(wait) => {
-                let named = attempt.retry_after.is_some_and(|named| !named.is_zero());
-                let who = if named { "it asked for that" } else { "it named no time" };
-                let text = format!("{host} answered {status}: paused for {} ({who}), {waiting} URLs wait", time(wait));
+                // What it is told for, without what is added so that not all come back at once.
+                let (told, who) = match attempt.retry_after.filter(|named| !named.is_zero()) {
+                    Some(named) => (named, "it asked for that"),
+                    None => (wait, "it named no time"),
+                };
+                let wait = if waiting == 1 { "1 URL waits".to_owned() } else { format!("{waiting} URLs wait") };
+                let text = format!("{host} answered {status}: paused for {} ({who}), {wait}", time(told));
                 // A host that limits its rate pauses every few seconds: once is enough for most people.
                 if queue.tell_pause() { self.notes.about_host(text) } else { self.notes.detail(text) }
             }

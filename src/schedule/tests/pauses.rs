@@ -131,6 +131,17 @@ fn long_transfers_that_go_on_through_a_pause_hold_nobody_up() {
 }
 
 #[test]
+fn a_pause_is_told_with_the_time_that_was_asked_for() {
+    for (count, expected) in [(1, "1 URL waits"), (3, "3 URLs wait")] {
+        let once = at_first(Duration::ZERO, Reply::status(429, Some(secs(25))));
+        let mut world = World::new(options(1), lines("a", count)).with("a", once).run();
+        assert_eq!(world.ok("a").len(), count);
+        let told = world.schedule.take_notes().first().map(|note| note.text.clone()).unwrap_or_default();
+        assert_eq!(told, format!("a answered 429: paused for 25 s (it asked for that), {expected}"));
+    }
+}
+
+#[test]
 fn a_time_above_the_limit_closes_the_host_and_its_urls_fail_at_once() {
     let list = lines("a", 1_000).chain(lines("b", 100));
     let world = World::new(options(50), list)
