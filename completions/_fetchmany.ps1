@@ -137,10 +137,6 @@ Register-ArgumentCompleter -Native -CommandName 'fetchmany' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print the usual options; with --help all of them, and more about each')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print the version and those of the libraries')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print the version and those of the libraries')
-            [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'What curl has to be asked for, and what is done here anyway')
-            [CompletionResult]::new('--fail', '--fail', [CompletionResultType]::ParameterName, 'What curl has to be asked for, and what is done here anyway')
-            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'curl''s name for --progress off')
-            [CompletionResult]::new('--silent', '--silent', [CompletionResultType]::ParameterName, 'curl''s name for --progress off')
             break
         }
     })

@@ -97,5 +97,3 @@ complete -c fetchmany -s v -l verbose -d 'Tell on standard error of retries, of 
 complete -c fetchmany -l no-config -d 'Read no config file'
 complete -c fetchmany -s h -l help -d 'Print the usual options; with --help all of them, and more about each'
 complete -c fetchmany -s V -l version -d 'Print the version and those of the libraries'
-complete -c fetchmany -s f -l fail -d 'What curl has to be asked for, and what is done here anyway'
-complete -c fetchmany -s s -l silent -d 'curl\'s name for --progress off'
