@@ -374,7 +374,7 @@ pub fn with_hint(message: impl std::fmt::Display) -> String {
 }
 
 /// The options that are shown, with their dashes.
-fn longs(command: &Command) -> Vec<String> {
+pub fn longs(command: &Command) -> Vec<String> {
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
     let longs = shown.filter_map(clap::Arg::get_long).map(|long| format!("--{long}"));
     longs.collect()

@@ -7,6 +7,7 @@
 
 #[path = "../../src"]
 mod program {
+    pub mod address;
     pub mod cli;
     pub mod job;
     pub mod text;
@@ -15,6 +16,10 @@ mod program {
     pub mod config {
         pub mod config_file;
         pub mod foreign;
+        pub mod mistake;
+        pub mod origins;
+
+        pub use super::cli::longs;
     }
     pub mod engine {
         pub mod disposition;
@@ -24,6 +29,7 @@ mod program {
     pub mod journal {
         pub mod file;
         pub mod line;
+        pub mod puts;
         pub mod table;
     }
     pub mod sink {
@@ -37,7 +43,6 @@ mod program {
         pub use version::Version;
     }
     pub mod source {
-        pub mod address;
         pub mod json;
         pub mod lines;
         pub mod parse;
@@ -60,7 +65,7 @@ use program::sink::hash::Digest;
 use program::sink::{Resume, Version, names};
 use program::source::lines::{Condition, LIMIT, Lines};
 use program::source::parse::{Format, Parser, Request, Verdict};
-use program::{cli, job, sink, text};
+use program::{address, cli, job, sink, text};
 
 /// What is read in pieces of these lengths, in turn.
 struct Bits<'a> {
@@ -243,7 +248,7 @@ pub fn retry_after(data: &[u8]) {
         assert_eq!(found, Some(Duration::from_secs(seconds).min(TEN_YEARS)));
     }
     data.split_inclusive(|byte| *byte == b'\n').for_each(|line| response.read(line));
-    let _ = (response.retry_after(), response.accept(Asked { resume: None, newer: true }), response.is_redirect());
+    let _ = (response.retry_after(), response.accept(Asked { resume: None, newer: true }), response.leads());
     response.read(b"\r\n");
     response.read(b"HTTP/1.1 200 x\r\n");
     assert_eq!(response.retry_after(), None);
@@ -272,8 +277,8 @@ pub fn journal(data: &[u8]) {
     }
 }
 
-fn settled(table: &Table) -> Vec<(u128, bool)> {
-    let mut settled: Vec<_> = table.iter().map(|(key, state)| (key.bits(), state == line::State::Ok)).collect();
+fn settled(table: &Table) -> Vec<(u128, u8)> {
+    let mut settled: Vec<_> = table.iter().map(|(key, state)| (key.bits(), state as u8)).collect();
     settled.sort_unstable();
     settled
 }
@@ -284,9 +289,8 @@ fn model(content: &[u8]) -> Table {
     let lines = content.strip_prefix(HEADER).unwrap_or_default();
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         match line::parse(line.strip_suffix(b"\n").unwrap_or(line)) {
-            Some((Some(state), key)) => table.insert(key, state),
-            Some((None, key)) => table.remove(key),
-            None => {}
+            Some(line::Line::Is(state, key)) => table.insert(key, state),
+            Some(line::Line::Put { .. }) | None => {}
         }
     }
     table
@@ -311,9 +315,9 @@ pub fn config(data: &[u8]) {
         match config_file::merged(command, &typed, &matches) {
             Err(why) => assert!(why.contains(&path) && !why.contains('\n'), "{why:?}"),
             Ok(merged) => {
-                assert!(command.clone().try_get_matches_from(&merged).is_ok());
-                assert_eq!(merged.first(), typed.first());
-                assert!(merged.ends_with(&typed[1..]));
+                assert!(command.clone().try_get_matches_from(&merged.words).is_ok());
+                assert_eq!(merged.words.first(), typed.first());
+                assert!(merged.words.ends_with(&typed[1..]));
             }
         }
     });
