@@ -311,3 +311,20 @@ fn every_url_has_its_one_file_in_whatever_order_the_list_comes_and_whenever_it_i
         assert!(place.tree("out") == tree, "{context}\n{again}");
     }
 }
+
+#[test]
+fn a_settled_line_tells_no_file_whose_name_was_found_at_its_end() {
+    let server = echo();
+    for (options, name) in [(["--if-exists", "rename"], None), (["--if-exists", "skip"], Some("out/a"))] {
+        let place = Place::new();
+        std::fs::create_dir(place.path("out")).expect("make a directory");
+        if name.is_none() {
+            place.write("out/a", "a stranger's");
+        }
+        let fetch = || journaled(&place, &options).arg(server.url("/a")).run();
+        fetch().assert_exit(0).check_invariants(1);
+        let again = fetch();
+        assert_eq!(again.assert_exit(0).results(), ["skipped"], "{again}");
+        assert_eq!(again.record()["filename_effective"].as_str(), name, "{again}");
+    }
+}

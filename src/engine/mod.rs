@@ -427,7 +427,11 @@ fn cancelled() -> Failure {
     Failure::new(ErrorClass::Cancelled, 42, "stopped")
 }
 
+/// Connections kept however few transfers run.
+const LEAST_CONNECTIONS: usize = 4;
+
 /// A multi handle for these options.
 fn multi(options: &Options, reactor: &Rc<Reactor>) -> anyhow::Result<EventMulti<Reactor>> {
-    EventMulti::new(Rc::clone(reactor), options.jobs).context("create libcurl's multi handle")
+    // Redirects go back and forth between hosts.
+    EventMulti::new(Rc::clone(reactor), options.jobs.max(LEAST_CONNECTIONS)).context("create libcurl's multi handle")
 }

@@ -48,6 +48,9 @@ use self::rate::Bucket;
 use self::retry::Sign;
 use crate::job::{ErrorClass, Failure, Host, Job, Outcome, Persistence};
 
+/// A run that is being stopped waits so long for a rate, and for no pause at all.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Transfers that `-j auto` begins with in all, and for each host.
 const AUTO_FIRST: usize = 32;
 const AUTO_FIRST_HOST: usize = 8;
@@ -221,7 +224,7 @@ impl Schedule {
     fn next_host(&self) -> Option<(HostId, Line)> {
         let first = |line| self.queues.first(line).map(|id| (id, line));
         let share = (self.jobs_limit() / 4).max(1);
-        match first(Line::Urgent).or(first(Line::Reachable)) {
+        match self.queues.next_reachable() {
             Some(reachable) if self.probing >= share => Some(reachable),
             reachable => first(Line::Unreachable).or(reachable),
         }
@@ -344,8 +347,12 @@ impl Schedule {
     pub fn follow(&mut self, mut job: Job, now: Instant) -> Option<Job> {
         job.tries.led = Some(now);
         let id = self.host(job.target(), now);
-        if self.is_draining && self.queues.get(id).held_until(now).is_some() {
-            return Some(job);
+        let limits = self.queues.limits();
+        if self.is_draining {
+            let (hold, queue) = (self.hold(now), self.queues.get(id));
+            if queue.held_until(now).is_some() || hold.max(queue.waits_until(&limits, now)) > Some(now + SOON) {
+                return Some(job);
+            }
         }
         self.keep(id, job, Queue::push_again, now);
         self.queues.refresh(id, now);

@@ -234,8 +234,7 @@ impl Queue {
                 None => return Gate::Event,
             }
         }
-        let rate = limits.rate.and_then(|rate| self.bucket.ready_at(rate));
-        match rate.max(self.pace.ready_at()).filter(|at| *at > now) {
+        match self.waits_until(limits, now) {
             Some(at) => Gate::At(at),
             None => Gate::Start(slots.min(ready)),
         }
@@ -244,6 +243,12 @@ impl Queue {
     /// When its jobs may be released again, where it is paused or could not be reached.
     pub fn held_until(&self, now: Instant) -> Option<Instant> {
         self.pause.until(now).max(self.breaker.hold(now))
+    }
+
+    /// When its next job may be released, where something other than slots holds it up.
+    pub fn waits_until(&self, limits: &Limits, now: Instant) -> Option<Instant> {
+        let rate = limits.rate.and_then(|rate| self.bucket.ready_at(rate));
+        rate.max(self.pace.ready_at()).filter(|at| *at > now).max(self.held_until(now))
     }
 
     /// Whether a redirect led here, or a release was in vain: that is not to wait for what was not asked for yet.

@@ -82,7 +82,7 @@ pub struct Totals {
 /// Which hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// Those where redirects led: what was begun goes on first.
+    /// Those where redirects led: what was begun goes on before what was not.
     Urgent = 0,
     /// Those that answer, or were not tried yet.
     Reachable = 1,
@@ -159,6 +159,13 @@ impl Queues {
     /// The host that is next in `line`.
     pub fn first(&self, line: Line) -> Option<HostId> {
         self.lines[line as usize].first().map(|(_, _, id)| *id)
+    }
+
+    /// The next host of those that answer: one with the fewest running. Of two with as many, the one where redirects led.
+    pub fn next_reachable(&self) -> Option<(HostId, Line)> {
+        let first = |line: Line| self.lines[line as usize].first().map(|(running, _, id)| (*running, *id, line));
+        let lines = [Line::Urgent, Line::Reachable].into_iter().filter_map(first);
+        lines.min_by_key(|(running, ..)| *running).map(|(_, id, line)| (id, line))
     }
 
     /// Starts the next job of a host that [`Queues::first`] named. `None` when it may not after all.

@@ -113,7 +113,7 @@ pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
 /// was given leads to another place then.
 pub fn may_be_stale(job: &Job, class: ErrorClass) -> bool {
     let waited = job.tries.released.zip(job.tries.led).map(|(released, led)| released.saturating_duration_since(led));
-    class == ErrorClass::Http && job.is_elsewhere() && waited.is_some_and(|waited| waited >= STALE)
+    class == ErrorClass::Http && job.hop.is_some() && waited.is_some_and(|waited| waited >= STALE)
 }
 
 impl Retry {

@@ -123,6 +123,11 @@ impl Files {
         self.name_from == NameFrom::Header && job.name.is_none()
     }
 
+    /// Whether the name of the job's file is known before the file is there.
+    pub fn is_named(&self, job: &Job) -> bool {
+        !self.is_renamed(job) && self.register.if_exists() != IfExists::Rename
+    }
+
     /// The job of line `urlnum` has ended. A daemon may be asked for the same again.
     pub fn ended(&mut self, urlnum: u64) {
         self.register.ended(urlnum);

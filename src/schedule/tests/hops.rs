@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::testing::{Reply, Server, World, busy, hop, host, job, lines, options, slow};
-use super::super::{Attempt, Next, Options, Schedule, Verdict};
+use super::super::{Attempt, Next, Options, Rate, Schedule, Verdict};
 use crate::job::{ErrorClass, Failure, Job};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -112,6 +112,31 @@ fn those_whose_redirects_lead_to_a_slow_host_do_not_take_the_slots_of_others() {
 }
 
 #[test]
+fn nor_do_many_hosts_whose_redirects_lead_to_a_slow_one() {
+    let list = (0..200).flat_map(|number| [format!("a{number}"), "b".to_owned(), "b".to_owned()]);
+    let mut world = World::new(options(20), list);
+    for number in 0..200 {
+        world = world.with(&format!("a{number}"), leading("target"));
+    }
+    let world = world.with("b", slow(Duration::from_millis(50))).with("target", slow(secs(10))).run();
+    assert!(world.ok("b")[399] < secs(10), "{:?}", world.ok("b")[399]);
+}
+
+#[test]
+fn once_it_is_stopped_no_redirect_waits_for_a_rate() {
+    let now = Instant::now();
+    let rate = Some(Rate::every(secs(60)));
+    for slow in [Options { rate, ..options(4) }, Options { rate_per_host: rate, ..options(4) }] {
+        let mut schedule = Schedule::new(slow, now);
+        schedule.push(job(0, "a", now), now);
+        let first = started(&mut schedule, now);
+        schedule.drain(now);
+        let Verdict::Settled(first) = schedule.ended(first, &answered(Ok(()), 302), now) else { panic!("kept") };
+        assert!(schedule.follow(Job { hop: Some(hop("a")), ..first }, now).is_some());
+    }
+}
+
+#[test]
 fn chains_that_lead_back_and_forth_end_with_a_single_slot() {
     let mut count = 0;
     let back = move |_: Duration| {
@@ -144,12 +169,14 @@ fn what_costs_an_attempt_begins_again_at_the_url_and_what_does_not_goes_on_where
 #[test]
 fn a_redirect_that_waited_too_long_to_hold_is_asked_for_again() {
     let now = Instant::now();
-    for (waited, refused, next) in [(secs(1), 403, None), (secs(60), 403, Some("a")), (secs(60), 404, Some("a"))] {
+    let cases = [(secs(1), 403, "target"), (secs(60), 403, "target"), (secs(60), 404, "target"), (secs(60), 403, "a")];
+    for (waited, refused, to) in cases {
+        let next = (waited > secs(1)).then_some("a");
         let mut schedule = Schedule::new(options(4), now);
         schedule.push(job(0, "a", now), now);
         let first = started(&mut schedule, now);
         let Verdict::Settled(first) = schedule.ended(first, &answered(Ok(()), 302), now) else { panic!("kept") };
-        schedule.follow(Job { hop: Some(hop("target")), ..first }, now);
+        schedule.follow(Job { hop: Some(hop(to)), ..first }, now);
         let later = now + waited;
         let second = started(&mut schedule, later);
         let failure = Failure::new(ErrorClass::Http, 22, "refused");
