@@ -43,7 +43,12 @@ fn the_same_command_again_skips_what_is_done_also_where_its_file_is_gone() {
         again.assert_exit(0);
         assert_eq!(again.results(), ["skipped"; 3], "{again}");
         assert_eq!(reason(&again, 1), "the journal has it: done before");
-        assert_eq!(again.records()[1]["filename_effective"], "out/b");
+        let name = again.records()[1]["filename_effective"].clone();
+        assert_eq!(
+            name.as_str(),
+            Some("out/b").filter(|_| how != "rename"),
+            "its number was found at its end\n{again}"
+        );
     }
     assert_eq!(place.names("out"), ["a", "c"]);
     assert_eq!(server.paths().len(), 3);
