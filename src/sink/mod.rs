@@ -350,13 +350,13 @@ impl Sink {
         self.end(&mut body, failure);
     }
 
-    /// The path of the job's file from the current directory, whether or not it is there. `None` where the name is found
-    /// only when the file is whole.
+    /// The path of the job's file from the current directory, whether or not it is there; in a dry run that which it would
+    /// have. `None` where the name is found only when the file is whole.
     pub fn filename(&self, job: &Job) -> Option<PathBuf> {
         let Landing::Files(files) = &self.landing else { return None };
         job.destination
             .as_ref()
-            .filter(|_| files.is_named(job))
+            .filter(|_| self.run == Run::Dry || files.is_named(job))
             .and_then(|name| name.to_str())
             .map(|name| files.tree().path(name))
     }
