@@ -130,7 +130,7 @@ SETTINGS: dict[tuple[str, str], list[str]] = {
                           "-j 16 -x 1 --enable-http-pipelining=true"],
     ("small", "wget2"): ["--max-threads=8", "--max-threads=4", "--max-threads=16", "--max-threads=50",
                          "--max-threads=100"],
-    ("large", "fetchmany"): ["-j 4", "-j 2", "-j 8"],
+    ("large", "fetchmany"): ["-j 2", "-j 4", "-j 8"],
     ("large", "curl"): ["--parallel-max 4", "--parallel-max 2", "--parallel-max 8",
                         "--parallel-max 8 --parallel-immediate"],
     ("large", "aria2c"): ["-j 8 -x 1 --disk-cache=0", "-j 2 -x 1", "-j 4 -x 1", "-j 8 -x 1", "-j 8 -x 4 -s 4",
