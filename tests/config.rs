@@ -1,10 +1,6 @@
 //! The config file and the command line: who wins, and what is said about mistakes.
 
-use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server};
-
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Fetch, Finished, Place, Server, echo};
 
 /// Puts the text where the config file usually is.
 fn configure(place: &Place, text: &str) {

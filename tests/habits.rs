@@ -1,10 +1,6 @@
 //! What people have in their fingers from curl and its kind: it works, or a sentence says what does.
 
-use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server, raw::refusing_url};
-
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server, echo, raw::refusing_url};
 
 /// One line, and nothing else.
 #[track_caller]

@@ -3,12 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::harness::command::Stdin;
-use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream};
-
-/// Every path answers with itself.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, echo};
 
 /// The paths of these URLs' files below `out`, in input order.
 #[track_caller]

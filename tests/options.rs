@@ -10,12 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::harness::authority::Alpn;
 use crate::harness::raw::refusing_url;
 use crate::harness::reply::base64;
-use crate::harness::{Authority, Fetch, Finished, Place, Reply, Seen, Server};
-
-/// Every path answers with itself.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
-}
+use crate::harness::{Authority, Fetch, Finished, Place, Reply, Seen, Server, echo};
 
 fn fetch_one(args: &[&str], url: &str) -> Finished {
     let run = Fetch::recorded().args(["--retry", "0"]).args(args).arg(url).run();

@@ -8,18 +8,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream};
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, echo};
 
 const POLICIES: [&str; 4] = ["skip", "overwrite", "rename", "fail"];
 
 /// A run in `place` with the journal `j`.
 fn journaled(place: &Place, options: &[&str]) -> Fetch {
     place.fetch().args(["--json", "-d", "out", "--journal", "j", "--retry", "0"]).args(options)
-}
-
-/// A server whose bodies are their paths.
-fn echo() -> Server {
-    Server::http(|seen: &Seen| Reply::ok(seen.path.clone()))
 }
 
 /// Which body is under which name.
