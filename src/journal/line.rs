@@ -113,10 +113,13 @@ pub fn push_put(out: &mut Vec<u8>, key: Key, mark: &str, path: &str) {
 
 fn push_word(out: &mut Vec<u8>, word: &str, key: Key) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(key.0.to_be_bytes()) {
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+    }
     out.extend_from_slice(word.as_bytes());
     out.push(b' ');
-    let bytes = key.0.to_be_bytes();
-    out.extend(bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+    out.extend_from_slice(&digits);
 }
 
 impl State {

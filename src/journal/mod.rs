@@ -67,7 +67,7 @@ pub struct Journal {
     damaged: u64,
     /// Bodies of which the run before did not say whether they are where they belong.
     puts: Puts,
-    /// What stands for the names that bodies are getting, by job.
+    /// What stands for the names that bodies are getting, by job, where it is another than the one it is known by.
     placed: HashMap<Key, u64>,
 }
 
@@ -193,7 +193,9 @@ impl Journal {
     /// Notes where the body of `job` is about to be put. It may be when [`Journal::flush`] has written that.
     pub fn place(&mut self, job: &Job, placement: &Placement) {
         let (Some(_), Some(key)) = (&self.file, job.key.map(Key::new)) else { return };
-        self.placed.insert(key, placement.name);
+        if placement.name != key.name() {
+            self.placed.insert(key, placement.name);
+        }
         line::push_put(&mut self.book.borrow_mut().lines, key, &placement.mark, &placement.path);
     }
 
