@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # leave no __pycache__ in the source tree
 
+import measure  # noqa: E402
 import servers  # noqa: E402
 
 BUILT = Path(__file__).resolve().parent.parent / "target" / "release" / "fetchmany"
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--binary", default=str(BUILT), help="fetchmany (default: target/release)")
     parser.add_argument("--count", type=int, default=200_000, help="URLs of the list")
     parser.add_argument("--jobs", type=int, default=50, help="transfers at once")
-    parser.add_argument("--reps", type=int, default=5, help="runs of each kind")
+    parser.add_argument("--reps", type=int, default=15, help="runs of each kind (default 15)")
     parser.add_argument("--nginx", default=shutil.which("nginx") or "/usr/sbin/nginx")
     args = parser.parse_args()
     ways = ("off", "bars")
@@ -86,12 +87,11 @@ def main() -> None:
                 for way in ways[:: 1 if rep % 2 else -1]:
                     costs[way].append(run(args.binary, way, urls, args.jobs))
     print("| progress | transfers a second | wall s | CPU s | KiB drawn |\n| --- | ---: | ---: | ---: | ---: |")
-    medians = {}
     for way in ways:
         wall, cpu, drawn = (statistics.median(column) for column in zip(*costs[way]))
-        medians[way] = cpu
         print(f"| {way} | {args.count / wall:,.0f} | {wall:.2f} | {cpu:.2f} | {drawn / 1024:.0f} |")
-    print(f"\nDrawing takes {100 * (medians['bars'] / medians['off'] - 1):+.1f} % of CPU time.")
+    off, bars = ([cpu for _wall, cpu, _drawn in costs[way]] for way in ways)
+    print(f"\nDrawing takes {measure.beside(off, bars)} of CPU time.")
 
 
 if __name__ == "__main__":

@@ -66,14 +66,13 @@ class Bench:
                 (self.work / "journal").unlink(missing_ok=True)
                 time.sleep(0.2)  # let the server and the kernel finish with closed connections
         shutil.rmtree(files)
-        print(f"\n### {title}\n\n| | wall, s | CPU, s | least CPU, s | beside plain | peak RSS, MiB |\n"
+        print(f"\n### {title}\n\n| | wall, s | CPU, s | least CPU, s | CPU beside plain | peak RSS, MiB |\n"
               "| --- | ---: | ---: | ---: | ---: | ---: |")
-        # Whatever else the machine does only adds: the least is the nearest to what a run costs.
-        base = min(cost.cpu for cost in costs["plain"])
         for way, runs in costs.items():
             wall, cpu = (statistics.median(getattr(cost, what) for cost in runs) for what in ("wall", "cpu"))
             least, rss = min(cost.cpu for cost in runs), max(cost.rss for cost in runs) / MIB
-            print(f"| {way} | {wall:.2f} | {cpu:.2f} | {least:.2f} | {100 * (least / base - 1):+.1f} % | {rss:.1f} |", flush=True)
+            more = measure.beside(*([cost.cpu for cost in costs[way]] for way in ("plain", way)))
+            print(f"| {way} | {wall:.2f} | {cpu:.2f} | {least:.2f} | {more} | {rss:.1f} |", flush=True)
 
     def replay(self, count: int) -> None:
         """Start and end of a run with an empty list, whose journal has `count` lines."""
@@ -102,7 +101,7 @@ class Bench:
 def main() -> int:
     parser = argparse.ArgumentParser(description="what --journal, --sha256 and --checksum-file cost; prints Markdown")
     parser.add_argument("--binary", default=str(BUILT), help="the fetchmany to measure (default: target/release/fetchmany)")
-    parser.add_argument("--reps", type=int, default=9, help="repetitions (default 9)")
+    parser.add_argument("--reps", type=int, default=15, help="repetitions (default 15)")
     parser.add_argument("--lines", type=int, default=10_000_000, help="lines of the long journal (default 10 million)")
     parser.add_argument("--quick", action="store_true", help="small counts: shows that it works, not what it costs")
     parser.add_argument("--dir", default="/dev/shm", help="where to work (default /dev/shm: memory, not a disk)")
