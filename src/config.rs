@@ -98,7 +98,7 @@ impl Config {
                     total: args.max_time.and_then(unless_zero),
                     slow: slow(&args),
                 },
-                jobs: transfers(&args),
+                connections: transfers(&args),
                 extras: report.results.extras().into(),
                 fault: fault(),
                 request,
@@ -110,7 +110,7 @@ impl Config {
 
     /// Lowers the number of transfers to what the descriptors allow; what a person is told about it.
     pub fn fit_descriptors(&mut self) -> anyhow::Result<Vec<String>> {
-        let wanted = self.engine.jobs;
+        let wanted = self.schedule.jobs.most();
         let open = limits::open();
         let mut limit = limits::raise();
         let mut notes = Vec::new();
@@ -127,11 +127,8 @@ impl Config {
                 "{jobs} transfers at once instead of {wanted}: {limit} descriptors (ulimit -n), {open} in use"
             ));
         }
-        self.engine.jobs = jobs;
-        self.schedule.jobs = match self.schedule.jobs {
-            schedule::Jobs::Fixed(_) => schedule::Jobs::Fixed(jobs),
-            schedule::Jobs::Auto { .. } => schedule::Jobs::Auto { most: jobs },
-        };
+        self.engine.connections = limits::connections(jobs, limit, open);
+        self.schedule.jobs = self.schedule.jobs.with_most(jobs);
         self.schedule.per_host = self.schedule.per_host.min(jobs);
         Ok(notes)
     }

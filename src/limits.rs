@@ -6,6 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const PER_TRANSFER: u64 = 2;
 /// Inputs, outputs, the event queue, libcurl's wake-ups and resolver, connections that are being closed.
 const SLACK: u64 = 24;
+/// Idle connections that are kept where there are descriptors: to come back to a host costs no handshake, and to find the
+/// oldest of them, a walk over all.
+const IDLE: u64 = 256;
 /// With fewer nothing useful can run: the program needs about 18 for itself.
 const FEWEST: u64 = 24;
 
@@ -27,9 +30,9 @@ pub fn open() -> u64 {
     }
 }
 
-/// Whether `jobs` transfers would use descriptors of 1024 or more.
+/// Whether `jobs` transfers and idle connections would use descriptors of 1024 or more.
 pub fn reaches_high_descriptors(jobs: usize, open: u64) -> bool {
-    (jobs as u64).saturating_mul(PER_TRANSFER).saturating_add(open + SLACK) > 1024
+    (jobs as u64).saturating_mul(PER_TRANSFER).saturating_add(open + SLACK + IDLE) > 1024
 }
 
 /// Transfers that fit: `jobs`, or as many as `limit` descriptors with `open` of them taken allow. `None` when there
@@ -43,6 +46,12 @@ pub fn fit(jobs: usize, limit: u64, open: u64) -> Option<usize> {
     let slack = SLACK.min(free / 2);
     let fit = ((free - slack) / PER_TRANSFER).max(1);
     Some(usize::try_from(fit).unwrap_or(usize::MAX).min(jobs))
+}
+
+/// Connections to keep, in use and idle, when `jobs` transfers fit `limit` descriptors with `open` of them taken.
+pub fn connections(jobs: usize, limit: u64, open: u64) -> usize {
+    let taken = (jobs as u64).saturating_mul(PER_TRANSFER).saturating_add(open + SLACK);
+    jobs.saturating_add(limit.saturating_sub(taken).min(IDLE) as usize)
 }
 
 #[cfg(test)]
@@ -66,9 +75,23 @@ mod tests {
     }
 
     #[test]
+    fn idle_connections_are_kept_where_there_are_descriptors() {
+        for (jobs, limit, open, kept) in [
+            (50, 20_000, 3, 306),
+            (1, 20_000, 3, 257),
+            (200, 500, 3, 273),
+            (200, 430, 3, 203),
+            (18, 64, 3, 19),
+            (5, 24, 3, 5),
+        ] {
+            assert_eq!(connections(jobs, limit, open), kept, "-j {jobs}, limit {limit}, {open} open");
+        }
+    }
+
+    #[test]
     fn high_descriptors_are_reached_by_many_jobs_or_many_open_files() {
         assert!(!reaches_high_descriptors(200, 3));
-        assert!(reaches_high_descriptors(600, 3));
+        assert!(reaches_high_descriptors(400, 3));
         assert!(reaches_high_descriptors(10, 1_100));
     }
 }

@@ -229,3 +229,18 @@ fn a_list_is_read_ahead_to_its_bound_and_v_tells_where_that_is() {
     assert_eq!(other.paths(), ["/behind-16000"]);
     gate.open();
 }
+
+/// Sorted by time or by number, lists of many hosts come back to each of them after many others.
+#[test]
+fn who_comes_back_to_a_host_finds_a_connection() {
+    const HOSTS: usize = 40;
+    let Some(nginx) = Nginx::start(Listen::EveryAddress) else { return };
+    std::fs::write(nginx.root().join("file"), "the same everywhere").expect("write a file to serve");
+    let urls: Vec<String> =
+        (0..25 * HOSTS).map(|line| nginx.http_at(&format!("127.0.1.{}", line % HOSTS + 1), "/file")).collect();
+    let run = Fetch::recorded().args(["--discard", "-j", "20"]).urls(&urls).run();
+    run.assert_exit(0).check_invariants(urls.len());
+    until("the log", || nginx.accesses().len() >= urls.len());
+    let connections: HashSet<u64> = nginx.accesses().iter().map(|access| access.connection).collect();
+    assert!(connections.len() < 5 * HOSTS, "{} connections to {HOSTS} hosts", connections.len());
+}

@@ -87,8 +87,8 @@ pub struct Options {
     pub request: Request,
     /// When an attempt is given up.
     pub deadlines: Deadlines,
-    /// Transfers at once; as many idle connections are kept.
-    pub jobs: usize,
+    /// Connections that are kept, those in use among them.
+    pub connections: usize,
     /// What is told of transfers beyond what every record tells.
     pub extras: Rc<[Extra]>,
     /// What goes wrong on purpose.
@@ -427,11 +427,7 @@ fn cancelled() -> Failure {
     Failure::new(ErrorClass::Cancelled, 42, "stopped")
 }
 
-/// Connections kept however few transfers run.
-const LEAST_CONNECTIONS: usize = 4;
-
 /// A multi handle for these options.
 fn multi(options: &Options, reactor: &Rc<Reactor>) -> anyhow::Result<EventMulti<Reactor>> {
-    // Redirects go back and forth between hosts.
-    EventMulti::new(Rc::clone(reactor), options.jobs.max(LEAST_CONNECTIONS)).context("create libcurl's multi handle")
+    EventMulti::new(Rc::clone(reactor), options.connections).context("create libcurl's multi handle")
 }

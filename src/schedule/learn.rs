@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
+use super::Schedule;
 use super::auto::Served;
 use super::breaker::Found;
 use super::notes::{name, time};
 use super::pause::Asked;
 use super::queues::HostId;
 use super::retry::{Attempt, Sign};
-use super::{Jobs, Schedule};
 use crate::job::{ErrorClass, Failure, Job, Persistence};
 
 impl Schedule {
@@ -74,10 +74,7 @@ impl Schedule {
         if let Some(auto) = &mut self.auto {
             auto.served(Served { running: total, ..served }, now);
         }
-        let limit = match self.options.jobs {
-            Jobs::Fixed(limit) | Jobs::Auto { most: limit } => limit,
-        };
-        self.local.success(limit);
+        self.local.success(self.options.jobs.most());
     }
 
     /// 429, or 503 with Retry-After.

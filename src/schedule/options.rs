@@ -37,6 +37,23 @@ pub enum Jobs {
     },
 }
 
+impl Jobs {
+    /// More never run at once.
+    pub fn most(self) -> usize {
+        match self {
+            Jobs::Fixed(most) | Jobs::Auto { most } => most,
+        }
+    }
+
+    /// The same, with another limit.
+    pub fn with_most(self, most: usize) -> Jobs {
+        match self {
+            Jobs::Fixed(_) => Jobs::Fixed(most),
+            Jobs::Auto { .. } => Jobs::Auto { most },
+        }
+    }
+}
+
 /// Jobs that are known and do not run: neither bound is passed by more than one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
