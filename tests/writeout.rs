@@ -4,8 +4,9 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use crate::harness::authority::Alpn;
 use crate::harness::command::Stdin;
-use crate::harness::{Fetch, Place, Reply, Seen, Server, Stream};
+use crate::harness::{Authority, Fetch, Place, Reply, Seen, Server, Stream};
 
 /// A body, a redirect to it, an error.
 fn server() -> Server {
@@ -105,6 +106,31 @@ fn what_is_in_no_record_reads_as_curls_does_too() {
         told("%{time_redirect}|%{local_ip}|%{num_headers}|%header{x}", "http://nowhere.invalid:0/"),
         "0.000000||0|"
     );
+}
+
+#[test]
+fn certificates_are_told_as_curl_tells_them() {
+    let authority = Authority::new().intermediate();
+    let root = authority.pem();
+    let root = root.to_str().expect("a path of text");
+    let server = Server::tls(&authority.identity(), Alpn::Http11, |_| Reply::ok("x"));
+    let place = Place::new();
+    let told = |url: &str| {
+        let format = "%{num_certs}|%{ftp_entry_path}|%{certs}";
+        let run = place.fetch().args(["--discard", "--retry", "0", "--cacert", root, "-w", format, url]).run();
+        let expected = curl(&place, &["-o", "curls", "--cacert", root, "-w", format, url])?;
+        // How numbers and extensions are put in words changes from version to version.
+        let kept = |text: &str| {
+            let stable = |line: &&str| !line.contains(':') || line.starts_with("Subject:");
+            text.lines().filter(stable).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(run.stdout_text()), kept(&expected), "{url}\n{run}");
+        Some(run.stdout_text().to_owned())
+    };
+    let Some(text) = told(&server.url("/a")) else { return };
+    assert!(text.starts_with("2||Subject:"), "{text}");
+    assert_eq!(text.matches("-----BEGIN CERTIFICATE-----\n").count(), 2, "{text}");
+    assert!(told(&crate::harness::raw::refusing_url()).is_some_and(|text| text == "0||"));
 }
 
 #[test]

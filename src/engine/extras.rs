@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use curl::easy::Easy2;
 use curl::multi::Easy2Handle;
 
 use super::ffi;
@@ -76,18 +77,32 @@ impl Extra {
     }
 }
 
+/// Has libcurl keep what it would not without being asked.
+pub fn ask(easy: &mut Easy2<Transfer>, asked: &[Extra]) {
+    if asked.iter().any(|extra| matches!(extra, Extra::Certs | Extra::NumCerts)) {
+        // A TLS library that cannot tell has shown none.
+        let _ = easy.certinfo(true);
+    }
+}
+
 /// What became of everything that was asked, in its order.
 pub fn read(easy: &Easy2Handle<Transfer>, asked: &[Extra]) -> Vec<Datum> {
     let number = |info| Datum::Number(ffi::long(easy, info).unwrap_or_default());
     let text = |info| Datum::Text(ffi::text(easy, info).unwrap_or_default());
     let sum = |value: Option<i64>| Datum::Sum(value.unwrap_or_default());
     let time = |info| Datum::Time(Duration::from_micros(ffi::off(easy, info).map_or(0, |micros| micros.max(0) as u64)));
+    // Each certificate itself comes without a name, and with a line end.
+    let line = |field: String| field.strip_prefix("Cert:").unwrap_or(&field).trim_end().to_owned();
+    let certificates = || ffi::certificates(easy).into_iter().flatten().map(line).collect::<Vec<_>>().join("\n");
     let headers = easy.get_ref().headers();
     let one = |extra: &Extra| match extra {
         Extra::Header(name, None) => Datum::Text(headers.values(name).next().unwrap_or_default().to_owned()),
         Extra::Header(name, Some(between)) => Datum::Text(headers.values(name).collect::<Vec<_>>().join(between)),
         Extra::HeaderJson => Datum::Text(headers.json()),
         Extra::NumHeaders => Datum::Number(headers.fields.len() as i64),
+        Extra::Certs => Datum::Text(certificates()),
+        Extra::NumCerts => Datum::Number(ffi::certificates(easy).len() as i64),
+        Extra::FtpEntryPath => Datum::Text(String::new()),
         Extra::HttpConnect => number(Long::HttpConnectcode),
         Extra::LocalIp => text(Text::LocalIp),
         Extra::LocalPort => number(Long::LocalPort),

@@ -99,6 +99,26 @@ pub fn text(easy: &impl Handle, info: Text) -> Option<String> {
     }
 }
 
+/// `CURLINFO_CERTINFO`: the fields of each certificate that the server showed, as `Name:value`.
+pub fn certificates(easy: &impl Handle) -> Vec<Vec<String>> {
+    let mut info: *const curl_sys::curl_certinfo = ptr::null();
+    // SAFETY: as above; this info writes one pointer, to a table that lives as long as the handle: of so many lists, each
+    // of which ends in a null pointer and consists of strings.
+    unsafe {
+        let code = curl_sys::curl_easy_getinfo(easy.raw(), curl_sys::CURLINFO_CERTINFO, &mut info as *mut *const _);
+        if code != curl_sys::CURLE_OK || info.is_null() || (*info).certinfo.is_null() {
+            return Vec::new();
+        }
+        let count = usize::try_from((*info).num_of_certs).unwrap_or_default();
+        let fields = |index| {
+            let first: *const curl_sys::curl_slist = *(*info).certinfo.add(index);
+            let items = std::iter::successors(first.as_ref(), |item| item.next.as_ref());
+            items.map(|item| CStr::from_ptr(item.data).to_string_lossy().into_owned()).collect()
+        };
+        (0..count).map(fields).collect()
+    }
+}
+
 /// What libcurl calls `code`, for people.
 pub fn strerror(code: CURLcode) -> String {
     // SAFETY: curl_easy_strerror returns a static string for every number.

@@ -273,7 +273,8 @@ impl Engine {
         let setup = self.setup(&job, now);
         let added = easy::configure(&self.options.request, &setup, token, transfer)
             .map_err(|error| Failure::new(ErrorClass::Local, classify::code_number(error.code()), error.to_string()))
-            .and_then(|easy| {
+            .and_then(|mut easy| {
+                extras::ask(&mut easy, &self.options.extras);
                 self.multi.add2(easy).map_err(|error| Failure::local(format!("add a transfer: {error}")).passing())
             });
         match added {

@@ -10,6 +10,13 @@ pub enum Extra {
     Header(String, Option<String>),
     /// All headers of the last response, as JSON.
     HeaderJson,
+    /// The certificates that the last server showed, as curl prints them: a line for each of their fields, and PEM. None where
+    /// the connection stood already.
+    Certs,
+    /// How many certificates it showed.
+    NumCerts,
+    /// What FTP calls the directory after login. There is no FTP here.
+    FtpEntryPath,
     /// How many headers the last response had.
     NumHeaders,
     /// The status with which a proxy answered CONNECT.

@@ -7,11 +7,14 @@ use crate::job::{Datum, Extra};
 
 /// Every one that has a name of its own, how it reads where nothing is known.
 const NAMES: &[(&str, Extra, &str)] = &[
+    ("certs", Extra::Certs, ""),
+    ("ftp_entry_path", Extra::FtpEntryPath, ""),
     ("header_json", Extra::HeaderJson, "{}"),
     ("http_connect", Extra::HttpConnect, "000"),
     ("local_ip", Extra::LocalIp, ""),
     ("local_port", Extra::LocalPort, "0"),
     ("method", Extra::Method, ""),
+    ("num_certs", Extra::NumCerts, "0"),
     ("num_headers", Extra::NumHeaders, "0"),
     ("proxy_ssl_verify_result", Extra::ProxySslVerifyResult, "0"),
     ("proxy_used", Extra::ProxyUsed, "0"),
@@ -59,6 +62,13 @@ pub fn push(out: &mut String, extra: &Extra, datum: Option<&Datum>) {
         (_, Some(Datum::Time(time) | Datum::Before(time))) => write!(out, "{:.6}", time.as_secs_f64()),
         // It is quoted as JSON is; its line ends are its own.
         (Extra::HeaderJson, Some(Datum::Text(json))) => out.write_str(json),
+        (Extra::Certs, Some(Datum::Text(lines))) => {
+            for line in lines.lines() {
+                escape::push_str(out, line);
+                out.push('\n');
+            }
+            Ok(())
+        }
         (_, Some(Datum::Text(text))) => {
             escape::push_str(out, text);
             Ok(())
