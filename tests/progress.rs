@@ -144,7 +144,7 @@ fn of_a_thousand_transfers_those_that_fit_are_shown() {
     let mut terminal = start(Fetch::new().args(["-j", "1000"]).urls(&lines), USUAL);
     server.wait("a thousand requests", |counts| counts.running == 1000);
     let screen = terminal.wait_for_screen("the total", |screen| {
-        let (rows, told) = (screen.matches("file-").count(), ["0/1,000", "1,000 running", "/s"]);
+        let (rows, told) = (screen.matches("file-").count(), ["0/1,000", "50%", "1,000 running", "/s"]);
         rows == 11 && told.iter().all(|told| screen.contains(told))
     });
     assert!(screen.lines().count() <= USUAL.rows.into(), "{screen}");

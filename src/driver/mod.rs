@@ -323,18 +323,16 @@ impl Driver {
         if self.report.next_draw().is_none_or(|at| at > self.now) {
             return;
         }
-        let active: Vec<Active<'_>> = self
-            .engine
-            .running()
-            .take(SHOWN)
-            .map(|running| Active {
+        let running = || {
+            self.engine.running().map(|running| Active {
                 urlnum: running.job.urlnum,
                 label: &running.job.url,
                 received: running.received,
                 expected: running.expected,
                 started: running.started,
             })
-            .collect();
+        };
+        let active: Vec<Active<'_>> = running().take(SHOWN).collect();
         let list = self.source.progress();
         let mut paused = self.schedule.paused(self.now);
         let pauses = paused.next().map(|first| Pauses {
@@ -358,6 +356,7 @@ impl Driver {
                 list_ended: list.ended,
                 input_waits: !self.readable && !self.ended,
                 stopping: self.stopping,
+                parts: running().filter_map(|active| active.part()).sum(),
                 active: &active,
             },
         );

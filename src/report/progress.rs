@@ -35,7 +35,9 @@ pub struct Progress<'a> {
     pub input_waits: bool,
     /// Nothing more is started: what runs is waited for, and how long the list would take means nothing.
     pub stopping: bool,
-    /// The running transfers; those that run longest are enough.
+    /// Bodies that are on their way, each counted as far as it has come.
+    pub parts: f64,
+    /// Running transfers; those that run longest are enough.
     pub active: &'a [Active<'a>],
 }
 
@@ -107,8 +109,7 @@ impl Progress<'_> {
     /// Which part of the run is done, from 0 to 1. Before the end of the list is read, its bytes stand for its lines;
     /// `None` when its length is not known either (a pipe), and when it is not to be done any more.
     pub fn fraction(&self, tally: &Tally) -> Option<f64> {
-        let running: f64 = self.active.iter().filter_map(Active::part).sum();
-        let done = ((tally.settled() as f64 + running) / self.lines.max(1) as f64).min(1.0);
+        let done = ((tally.settled() as f64 + self.parts) / self.lines.max(1) as f64).min(1.0);
         match self.list_total {
             _ if self.stopping => None,
             _ if self.list_ended && self.lines == 0 => Some(1.0),
@@ -136,21 +137,19 @@ mod tests {
     fn the_part_done_is_told_from_what_is_known() {
         let mut tally = Tally::default();
         tally.count(&fixture::ok());
-        let half = [Active { urlnum: 1, label: "", received: 512, expected: Some(1024), started: Instant::now() }];
-        // Lines, whether the list ended, its bytes read and in all, transfers half done; the part.
+        // Lines, whether the list ended, its bytes read and in all, the parts that have come of bodies; the part.
         let table = [
-            (4, true, (100, Some(100)), 0, Some(0.25)),
-            (4, true, (100, None), 1, Some(0.375)),
-            (0, true, (0, Some(0)), 0, Some(1.0)),
-            (1, true, (100, None), 1, Some(1.0)),
-            (4, false, (100, None), 0, None),
-            (4, false, (0, Some(0)), 0, None),
-            (2, false, (50, Some(100)), 0, Some(0.25)),
-            (1, false, (200, Some(100)), 1, Some(1.0)),
+            (4, true, (100, Some(100)), 0.0, Some(0.25)),
+            (4, true, (100, None), 0.5, Some(0.375)),
+            (0, true, (0, Some(0)), 0.0, Some(1.0)),
+            (1, true, (100, None), 0.5, Some(1.0)),
+            (4, false, (100, None), 0.0, None),
+            (4, false, (0, Some(0)), 0.0, None),
+            (2, false, (50, Some(100)), 0.0, Some(0.25)),
+            (1, false, (200, Some(100)), 0.5, Some(1.0)),
         ];
-        for (lines, list_ended, (list_bytes, list_total), running, expected) in table {
-            let active = &half[..running];
-            let progress = Progress { list_bytes, list_total, lines, list_ended, active, ..Progress::default() };
+        for (lines, list_ended, (list_bytes, list_total), parts, expected) in table {
+            let progress = Progress { list_bytes, list_total, lines, list_ended, parts, ..Progress::default() };
             assert_eq!(progress.fraction(&tally), expected, "{progress:?}");
         }
     }

@@ -107,6 +107,7 @@ fn progress<'a>(active: &'a [Active<'a>]) -> Progress<'a> {
         list_bytes: 10,
         list_total: Some(20),
         lines: 10,
+        parts: active.iter().filter_map(Active::part).sum(),
         active,
         ..Progress::default()
     }
