@@ -73,6 +73,24 @@ fn the_urls_of_a_fast_host_end_before_those_of_a_slow_one_that_were_listed_first
     fetch_past_slow_hosts(1, &[]);
 }
 
+/// The fast one's connection takes a handshake more, and its answers a while: whoever connects first would have every slot.
+#[test]
+fn who_connects_first_does_not_get_every_slot() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let slow = Server::http(move |_| Reply::ok("slow").held_by(&held));
+    let authority = Authority::new();
+    let answer = |_: &Seen| Reply::ok("fast").after(Duration::from_millis(50));
+    let fast = Server::tls(&authority.identity(), Alpn::Http11, answer);
+    let list = [slow.numbered("/slow", 300), fast.numbered("/fast", 300)].concat();
+    let fetch = Fetch::recorded().args(["-j", "50", "--tree", "--cacert"]).arg(authority.pem());
+    let running = fetch.urls(&list).start();
+    fast.wait("every fast answer", |counts| counts.requests.len() == 300 && counts.running == 0);
+    assert_eq!(fast.counts(|counts| counts.most_running), 25);
+    gate.open();
+    running.finish().assert_exit(0).check_invariants(600);
+}
+
 #[test]
 fn the_urls_of_a_fast_host_end_before_those_of_many_slow_ones() {
     fetch_past_slow_hosts(6, &["-j", "50"]);

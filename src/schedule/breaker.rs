@@ -19,10 +19,16 @@ const DEAD: Duration = Duration::from_secs(30);
 /// The longest such time: a daemon notices within five minutes that a host is back.
 const DEAD_LONGEST: Duration = Duration::from_secs(300);
 
+/// For so long room is kept for the jobs that wait for their host's first connection: to look up a name far away and to
+/// make one with TLS takes a second, a host that never answers takes ten.
+const EXPECTED: Duration = Duration::from_secs(1);
+
 /// Whether one host can be reached.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: State,
+    /// When the attempt began that is the first one.
+    tried: Option<Instant>,
     /// Failures since it was last reached.
     row: u32,
     /// Times it was found dead since.
@@ -80,6 +86,18 @@ impl Breaker {
         }
         self.state = State::Open { probes, hold: now + retry.delay(failure.class, probes, 0, jitter) };
         Found::Held
+    }
+
+    /// An attempt begins.
+    pub fn started(&mut self, now: Instant) {
+        if self.is_new() {
+            self.tried = Some(now);
+        }
+    }
+
+    /// Until when the first connection is likely to stand; `None` where none is being made, or it takes longer already.
+    pub fn expected(&self, now: Instant) -> Option<Instant> {
+        self.tried.filter(|_| self.is_new()).map(|tried| tried + EXPECTED).filter(|at| *at > now)
     }
 
     /// A connection stands, or an answer came.

@@ -188,7 +188,7 @@ impl Schedule {
         }
         self.held = self.hold(now);
         while self.held.is_none() && self.running < self.jobs_limit() {
-            let Some((id, line)) = self.next_host() else { break };
+            let Some((id, line)) = self.next_host().filter(|(id, _)| self.has_slot_for(*id)) else { break };
             let Some(job) = self.queues.start(id, now) else { continue };
             self.running += 1;
             if line == Line::Unreachable {
@@ -228,6 +228,16 @@ impl Schedule {
             Some(reachable) if self.probing >= share => Some(reachable),
             reachable => first(Line::Unreachable).or(reachable),
         }
+    }
+
+    /// Whether a host may take another slot. Its share, one part of as many as there are hosts, is always its own; the shares
+    /// of those whose first connection is being made are kept for a moment, or whoever was quicker would have their slots,
+    /// and keep them for as long as its transfers take.
+    fn has_slot_for(&self, id: HostId) -> bool {
+        let (known, limit) = (self.queues.totals(), self.jobs_limit());
+        let share = limit / known.hosts.max(1);
+        let kept = (known.connecting * share.saturating_sub(1)).min(known.behind);
+        self.running + kept < limit || self.queues.occupied(id) < share
     }
 
     /// What holds every host.

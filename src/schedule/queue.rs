@@ -165,6 +165,7 @@ impl Queue {
         self.running += 1;
         self.ramp.started(self.running, now);
         self.pace.started(now);
+        self.breaker.started(now);
         if let Some(rate) = rate {
             self.bucket.take(rate, now);
         }

@@ -75,6 +75,10 @@ pub struct Totals {
     pub startable: usize,
     /// Hosts with ready jobs.
     pub hosts: usize,
+    /// Of those, the ones whose first connection is being made.
+    pub connecting: usize,
+    /// Ready jobs that may start when these stand.
+    pub behind: usize,
     /// Memory of the jobs.
     pub bytes: usize,
 }
@@ -166,6 +170,11 @@ impl Queues {
         let first = |line: Line| self.lines[line as usize].first().map(|(running, _, id)| (*running, *id, line));
         let lines = [Line::Urgent, Line::Reachable].into_iter().filter_map(first);
         lines.min_by_key(|(running, ..)| *running).map(|(_, id, line)| (id, line))
+    }
+
+    /// Transfers of the host that run, here and where redirects led.
+    pub fn occupied(&self, id: HostId) -> usize {
+        self.hosts[id.0 as usize].as_ref().map_or(0, |entry| entry.queue.running() + entry.queue.away)
     }
 
     /// Starts the next job of a host that [`Queues::first`] named. `None` when it may not after all.
@@ -289,10 +298,12 @@ impl Entry {
         let startable = if let Gate::Start(slots) = gate { slots } else { 0 };
         // Whoever is paused or cannot be reached may be so for long: that is no reason not to read on.
         let is_live = matches!(gate, Gate::Start(_) | Gate::Event) && line != Line::Unreachable;
+        let expected = queue.breaker.expected(now).filter(|_| is_live && queue.running() > 0);
+        let behind = queue.ready().min(per_host.saturating_sub(queue.running()));
         let is_idle = gate == Gate::Empty && queue.running() + queue.away == 0;
         Standing {
             place: (startable > 0).then_some((line, (queue.running() + queue.away, self.turn, id))),
-            timer: if let Gate::At(at) = gate { Some(at) } else { None },
+            timer: if let Gate::At(at) = gate { Some(at) } else { expected },
             paused: queue.pause.until(now),
             idle: is_idle.then(|| queue.busy_until().map_or(now, |until| until.max(now)) + FORGOTTEN),
             is_failing: gate == Gate::Fail,
@@ -300,13 +311,13 @@ impl Entry {
                 waiting: queue.waiting(),
                 ready: if is_live { queue.ready() } else { 0 },
                 startable: match gate {
-                    Gate::Start(_) | Gate::Event if queue.breaker.is_new() => {
-                        queue.ready().min(per_host.saturating_sub(queue.running()))
-                    }
+                    Gate::Start(_) | Gate::Event if queue.breaker.is_new() => behind,
                     _ if is_live => startable,
                     _ => 0,
                 },
                 hosts: usize::from(is_live),
+                connecting: usize::from(expected.is_some()),
+                behind: expected.map_or(0, |_| behind),
                 bytes: queue.bytes(),
             },
         }
@@ -320,6 +331,8 @@ impl Totals {
         replace(&mut self.ready, before.ready, after.ready);
         replace(&mut self.startable, before.startable, after.startable);
         replace(&mut self.hosts, before.hosts, after.hosts);
+        replace(&mut self.connecting, before.connecting, after.connecting);
+        replace(&mut self.behind, before.behind, after.behind);
         replace(&mut self.bytes, before.bytes, after.bytes);
     }
 }

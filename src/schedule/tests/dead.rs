@@ -26,7 +26,7 @@ fn fifty_thousand_urls_of_a_black_hole_take_what_one_takes() {
 }
 
 #[test]
-fn other_hosts_do_not_notice() {
+fn other_hosts_hardly_notice() {
     let list = lines("hole", 5_000).chain(lines("good", 1_000));
     let world = World::new(options(50), list)
         .with("hole", Box::new(|_| Reply::unreachable(ErrorClass::Connect, TIMEOUT)))
@@ -34,7 +34,9 @@ fn other_hosts_do_not_notice() {
         .run();
     let good = world.ok("good");
     assert_eq!(good.len(), 1_000);
-    assert!(good[999] < Duration::from_millis(2_300), "{:?}", good[999]);
+    // For the first second half of the slots are kept for the other host, then all but one are there for this one.
+    assert_eq!(good.iter().filter(|at| **at <= Duration::from_secs(1)).count(), 1 + 9 * 25);
+    assert!(good[999] < Duration::from_millis(2_800), "{:?}", good[999]);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::testing::{World, host, job, lines, options, slow};
+use super::super::testing::{Reply, Server, World, host, job, lines, options, slow};
 use super::super::{Jobs, Next, Options, Schedule};
+use crate::job::ErrorClass;
 
 const SLOW: Duration = Duration::from_secs(2);
 const FAST: Duration = Duration::from_millis(1);
@@ -53,6 +54,48 @@ fn a_fast_host_behind_a_slow_one_is_done_before_a_tenth_of_the_slow_one() {
         assert_eq!((slow.len(), fast.len()), (300, 300));
         assert!(fast[299] < slow[29], "{per_host}: {:?} {:?}", fast[299], slow[29]);
     }
+}
+
+/// Each answer after `takes`, its connection after `connects`.
+fn connecting(connects: Duration, takes: Duration) -> Server {
+    Box::new(move |_| Reply { connects: Some(connects), ..Reply::ok(takes) })
+}
+
+#[test]
+fn who_connects_first_leaves_room_for_who_is_connecting() {
+    for millis in [10, 50, 100] {
+        let list = lines("slow", 300).chain(lines("fast", 300));
+        let fast = connecting(Duration::from_millis(5), Duration::from_millis(millis));
+        let world = World::new(options(50), list).with("slow", slow(SLOW)).with("fast", fast).run();
+        let (slow, fast) = (world.ok("slow"), world.ok("fast"));
+        assert!(fast[299] < slow[0], "{millis} ms: {:?} {:?}", fast[299], slow[0]);
+        assert_eq!(world.running["fast"].1, 25, "{millis} ms");
+    }
+}
+
+#[test]
+fn room_is_kept_for_as_many_as_there_are_and_not_for_long() {
+    let dead = || -> Server { Box::new(|_| Reply::unreachable(ErrorClass::Connect, Duration::from_secs(10))) };
+    let begun = |world: &World, until| world.seen["good"].iter().filter(|seen| seen.at < until).count();
+    // Three lines need no half of all slots; many that never answer get theirs for a second.
+    for (waiting, at_once) in [(3, 47), (100, 25)] {
+        let list = lines("dead", waiting).chain(lines("good", 300));
+        let world = World::new(options(50), list).with("dead", dead()).with("good", slow(SLOW)).run();
+        assert_eq!(begun(&world, Duration::from_millis(900)), at_once, "{waiting}");
+        assert_eq!(begun(&world, Duration::from_millis(1900)), 49, "{waiting}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_the_sake_of_hosts_that_are_as_many_as_slots() {
+    let hosts = (0..40).map(|number| format!("new-{number}"));
+    let list = hosts.flat_map(|name| lines(&name, 5)).chain(lines("good", 20));
+    let mut world = World::new(options(40), list).with("good", slow(SLOW));
+    for number in 0..40 {
+        world = world.with(&format!("new-{number}"), connecting(Duration::from_millis(500), SLOW));
+    }
+    let world = world.run_until(Duration::from_millis(100));
+    assert_eq!(world.schedule.running(), 40);
 }
 
 #[test]
