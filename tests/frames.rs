@@ -67,6 +67,26 @@ fn a_stream_that_is_refused_again_and_again_is_sent_again_and_its_attempts_are_t
 }
 
 #[test]
+fn a_429_counts_though_its_stream_is_reset_at_once() {
+    let asked = AtomicUsize::new(0);
+    let (authority, server) = trusted_server(move |_, frames| {
+        let stream = frames.request()?;
+        if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            // `:status: 429` and `retry-after: 2`, their names by HPACK's static table.
+            let head = frame(HEADERS, END_HEADERS, stream, b"\x08\x03429\x0f\x26\x012");
+            // INTERNAL_ERROR
+            frames.send_bytes(&[head, frame(RST_STREAM, 0, stream, &[0, 0, 0, 2])].concat())?;
+            return frames.serve(b"whole");
+        }
+        frames.answer(stream, b"whole")?;
+        frames.serve(b"whole")
+    });
+    let run = fetch(&authority, &[]).urls(&urls(&server, 1)).run();
+    check(&run, 1);
+    assert!(run.record()["host_paused"].as_f64() >= Some(1.9), "{run}");
+}
+
+#[test]
 fn a_server_that_changes_its_mind_about_streams_loses_no_url() {
     let (authority, server) = trusted_server(|number, frames| {
         if number > 0 {

@@ -287,6 +287,23 @@ fn a_host_that_resets_every_handshake_gets_few_connections() {
     assert!(raw.connections() <= 8, "{} connections", raw.connections());
 }
 
+/// Even where all of it comes at once.
+#[test]
+fn a_429_counts_whatever_is_wrong_with_its_body() {
+    let head = "HTTP/1.1 429 Too Many\r\nRetry-After: 2\r\n";
+    for broken in ["Transfer-Encoding: chunked\r\n\r\nzz\r\nfoo", "Content-Length: 100\r\n\r\nfoo"] {
+        let raw = Raw::start(move |number| {
+            Step::answer(match number {
+                0 => format!("{head}{broken}"),
+                _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
+            })
+        });
+        let run = Fetch::recorded().urls(&[raw.url("/a")]).run();
+        run.assert_exit(0).check_invariants(1);
+        assert!(run.record()["host_paused"].as_f64() >= Some(1.9), "{run}");
+    }
+}
+
 #[test]
 fn bodies_that_stop_fail_by_the_stall_limit_and_cost_no_other_host() {
     let gate = Gate::new();

@@ -173,6 +173,7 @@ impl Engine {
 
     /// Reads every message: a shrinking number of running transfers does not say which one ended.
     fn collect(&mut self) {
+        self.leave_busy();
         let mut ended = Vec::new();
         self.multi.messages(|message| {
             let Ok(token) = message.token() else { return };
@@ -190,11 +191,10 @@ impl Engine {
             });
             self.give_back(entry, body, result);
         }
-        self.leave_busy();
     }
 
     /// An answer that asks for a pause ends with its head: whoever learns of the pause is not to wait for a page that
-    /// nobody reads.
+    /// nobody reads, and what libcurl says of that page by now counts for nothing.
     fn leave_busy(&mut self) {
         for token in self.tidings.busy.take() {
             if let Some(mut entry) = self.running.remove(&token) {
