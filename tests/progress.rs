@@ -120,6 +120,17 @@ fn a_paused_host_is_told_of_with_its_reason() {
 }
 
 #[test]
+fn a_host_that_cannot_be_reached_is_told_of_while_it_is_waited_for() {
+    let refusing = crate::harness::raw::refusing_url();
+    let (_, address) = refusing.split_once("://").expect("a URL");
+    let paused = format!("paused: {} (unreachable) ", address.trim_end_matches('/'));
+    let mut terminal = start(Fetch::new().args(["--retry-delay", "60"]).urls(&[format!("{refusing}a")]), USUAL);
+    terminal.wait_for_screen("the pause", |screen| screen.lines().any(|line| line.starts_with(&paused)));
+    terminal.press("\u{3}");
+    terminal.finish();
+}
+
+#[test]
 fn a_large_terminal_shows_as_many_as_half_of_it_holds() {
     let (server, gates) = gated(50);
     let lines = server.numbered("/file-", 50);

@@ -202,13 +202,17 @@ fn seconds_since_1970(time: SystemTime) -> Option<i64> {
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
-/// Seconds, or a date; eight digits are seconds too.
+/// Seconds, or a date; eight digits are seconds too. What some send against the standard, parts of a second, counts as a
+/// whole one.
 fn retry_after(text: &str) -> Option<RetryAfter> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty() || !whole.bytes().chain(part.bytes()).all(|byte| byte.is_ascii_digit()) {
         return date(text).map(RetryAfter::Date);
     }
     // More digits than fit are a very long time.
-    Some(RetryAfter::Delay(Duration::from_secs(text.parse().unwrap_or(u64::MAX))))
+    let seconds: u64 = whole.parse().unwrap_or(u64::MAX);
+    let more = u64::from(part.bytes().any(|byte| byte != b'0'));
+    Some(RetryAfter::Delay(Duration::from_secs(seconds.saturating_add(more))))
 }
 
 #[cfg(test)]
@@ -273,6 +277,10 @@ mod tests {
         for (lines, seconds) in [
             (&["Retry-After: 3"][..], Some(3)),
             (&["Retry-After: 0"], Some(0)),
+            (&["Retry-After: 1.5"], Some(2)),
+            (&["Retry-After: 3.0"], Some(3)),
+            (&["Retry-After: .5"], None),
+            (&["Retry-After: 1.5.0"], None),
             (&["retry-after:  120 "], Some(120)),
             (&["Retry-After: 19941106"], Some(19_941_106)),
             (&["Retry-After: 99999999999999999999999999"], Some(LONGEST_RETRY_AFTER.as_secs())),

@@ -234,7 +234,7 @@ mod tests {
         let now = Instant::now();
         let host = Host { tls: true, name: "api.example.com".into(), port: 8080 };
         let (first, last) = (Duration::from_millis(23_100), Duration::from_secs(60));
-        let pauses = Some(Pauses { hosts: 3, host: &host, status: 429, first, last });
+        let pauses = Some(Pauses { hosts: 3, host: &host, status: Some(429), first, last });
         let labels: Vec<_> = (0..50).map(|n| format!("file-{n}")).collect();
         let many: Vec<_> = (0..50).map(|n| active(n, &labels[n as usize], now)).collect();
         for (columns, rows, before, lines) in [(200, 50, 0, 25), (80, 24, 1, 12), (40, 10, 1, 5), (80, 5, 0, 2)] {

@@ -19,7 +19,7 @@ pub struct Progress<'a> {
     pub limit: Option<usize>,
     /// Jobs queued or delayed.
     pub waiting: usize,
-    /// Hosts that asked to be left alone for a while.
+    /// Hosts that are left alone for a while.
     pub pauses: Option<Pauses<'a>>,
     /// Body bytes of the whole run, running transfers included.
     pub received: u64,
@@ -48,8 +48,8 @@ pub struct Pauses<'a> {
     pub hosts: usize,
     /// The one that goes on first. Outside text, escaped here.
     pub host: &'a Host,
-    /// The status that paused the one that goes on first.
-    pub status: u32,
+    /// The status that paused the one that goes on first; `None`: it could not be reached.
+    pub status: Option<u32>,
     /// For how long it still waits.
     pub first: Duration,
     /// For how long the last one that URLs wait for still does; zero where none wait.
@@ -89,7 +89,8 @@ impl Progress<'_> {
         let Pauses { hosts, host, status, first, .. } = self.pauses?;
         let mut name = String::new();
         escape::push_str(&mut name, &host.to_string());
-        let (begin, why) = ("paused: ", format!(" ({status}) {}", Left(first)));
+        let why = status.map_or("unreachable".to_owned(), |status| status.to_string());
+        let (begin, why) = ("paused: ", format!(" ({why}) {}", Left(first)));
         let (long, short) = match hosts as u64 - 1 {
             0 => Default::default(),
             others => (format!(", and {} more", Count(others)), format!(", +{}", Count(others))),
@@ -159,7 +160,7 @@ mod tests {
         let host = |port| Host { tls: true, name: "example.com".into(), port };
         let (usual, odd) = (host(443), host(8080));
         let pauses = |hosts, host, millis| {
-            Some(Pauses { hosts, host, status: 429, first: Duration::from_millis(millis), last: Duration::ZERO })
+            Some(Pauses { hosts, host, status: Some(429), first: Duration::from_millis(millis), last: Duration::ZERO })
         };
         let progress = Progress { in_flight: 1200, ..Progress::default() };
         assert_eq!((progress.running().as_str(), progress.paused(80)), ("1,200 running", None));
@@ -175,6 +176,9 @@ mod tests {
             let told = Progress { pauses: pauses(hosts, host, millis), ..progress }.paused(room).unwrap();
             assert_eq!(told, expected);
         }
+        let unreachable = Pauses { status: None, ..pauses(1, &usual, 500).unwrap() };
+        let told = Progress { pauses: Some(unreachable), ..progress }.paused(80);
+        assert_eq!(told.as_deref(), Some("paused: example.com (unreachable) 1s"));
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
         let host = Host { tls: false, name: "h".into(), port: 80 };
         for (seconds, expected) in [(0, 10), (9, 10), (24, 24)] {
             let (first, last) = (Duration::from_secs(1), Duration::from_secs(seconds));
-            let pauses = Some(Pauses { hosts: 2, host: &host, status: 429, first, last });
+            let pauses = Some(Pauses { hosts: 2, host: &host, status: Some(429), first, last });
             let eta = Progress { pauses, ..Progress::default() }.eta(&meter);
             assert_eq!(eta, Some(Duration::from_secs(expected)));
         }

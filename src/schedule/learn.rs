@@ -133,7 +133,7 @@ impl Schedule {
                 time(hold)
             )),
             Found::Dead if waiting > 0 => self.notes.about_host(format!(
-                "{host} cannot be reached, {row} failures in a row ({}): {waiting} URLs fail without an attempt",
+                "{host} cannot be reached, {row} failures in a row ({}): its URLs fail without an attempt",
                 failure.message
             )),
             Found::Dead | Found::Same => {}

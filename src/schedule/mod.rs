@@ -79,13 +79,13 @@ pub enum Verdict {
     Kept,
 }
 
-/// A paused host, for progress.
+/// A host that is left alone for a while, for progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paused<'a> {
     /// The host.
     pub host: &'a Host,
-    /// The status that paused it.
-    pub status: u32,
+    /// The status that paused it; `None`: it could not be reached.
+    pub status: Option<u32>,
     /// When it goes on.
     pub until: Instant,
     /// Its jobs that wait.
@@ -170,7 +170,9 @@ impl Schedule {
             self.is_window_told = true;
             let known = self.queues.totals();
             let (jobs, hosts, kib) = (known.waiting, known.hosts, known.bytes / 1024);
-            self.notes.detail(format!("{jobs} lines of {hosts} hosts wait ({kib} KiB): no further ahead is read"));
+            let plural = if hosts == 1 { "" } else { "s" };
+            self.notes
+                .detail(format!("{jobs} lines of {hosts} host{plural} wait ({kib} KiB): no further ahead is read"));
         }
     }
 
@@ -423,11 +425,11 @@ impl Schedule {
         self.local.limit(limit.max(1))
     }
 
-    /// The paused hosts, those that go on soonest first.
+    /// The hosts that are paused, or could not be reached and are tried again; those that go on soonest first.
     pub fn paused(&self, now: Instant) -> impl Iterator<Item = Paused<'_>> {
-        self.queues.paused(now).map(|(until, queue)| Paused {
+        self.queues.paused(now).map(move |(until, queue)| Paused {
             host: &queue.host,
-            status: queue.pause.status(),
+            status: queue.pause.until(now).map(|_| queue.pause.status()),
             until,
             waiting: queue.waiting(),
         })

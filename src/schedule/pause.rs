@@ -74,6 +74,7 @@ impl Reason {
     /// What the host did, after its name.
     pub fn text(self, status: u32) -> String {
         match self {
+            Reason::TooLong(LONGEST_NAMED) => format!("answered {status} and asked for a year or more"),
             Reason::TooLong(named) => {
                 format!("answered {status} and asked for {} s, more than --retry-after-max", named.as_secs())
             }

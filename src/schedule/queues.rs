@@ -213,7 +213,7 @@ impl Queues {
         }
     }
 
-    /// The paused hosts, those that go on soonest first.
+    /// The hosts that are paused or wait to be tried again, those that go on soonest first.
     pub fn paused(&self, now: Instant) -> impl DoubleEndedIterator<Item = (Instant, &Queue)> {
         self.paused.range((Excluded((now, HostId(u32::MAX))), Unbounded)).filter_map(|(until, id)| {
             let entry = self.hosts[id.0 as usize].as_ref()?;
@@ -304,7 +304,7 @@ impl Entry {
         Standing {
             place: (startable > 0).then_some((line, (queue.running() + queue.away, self.turn, id))),
             timer: if let Gate::At(at) = gate { Some(at) } else { expected },
-            paused: queue.pause.until(now),
+            paused: queue.held_until(now),
             idle: is_idle.then(|| queue.busy_until().map_or(now, |until| until.max(now)) + FORGOTTEN),
             is_failing: gate == Gate::Fail,
             totals: Totals {

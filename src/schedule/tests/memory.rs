@@ -33,7 +33,7 @@ fn a_list_of_one_host_is_read_to_the_window_and_no_further() {
     assert_eq!(world.most_waiting, 1_000);
     let notes = world.schedule.take_notes();
     assert_eq!(notes.iter().filter(|note| note.level == Level::Verbose).count(), 1, "{notes:?}");
-    assert!(notes[0].text.contains("1000 lines of 1 hosts wait"), "{notes:?}");
+    assert!(notes[0].text.contains("1000 lines of 1 host wait"), "{notes:?}");
 }
 
 #[test]

@@ -228,6 +228,6 @@ fn paused_hosts_are_shown() {
         .run_until(secs(5));
     let paused: Vec<_> = world.schedule.paused(world.now).collect();
     assert_eq!(paused.len(), 1);
-    assert_eq!((&*paused[0].host.name, paused[0].status, paused[0].waiting), ("a", 429, 100));
+    assert_eq!((&*paused[0].host.name, paused[0].status, paused[0].waiting), ("a", Some(429), 100));
     assert!(paused[0].until > world.now);
 }
