@@ -27,7 +27,7 @@ class Case:
     tls: bool = False  # every line a new connection, verified against a big CA bundle
     discard: bool = False  # nothing is kept (by tools that can)
     settings: str = ""  # the case whose SETTINGS it shares; "": its own
-    hosts: bool = False  # every two lines are a host of their own
+    lines_of_a_host: int = 0  # hosts in turns, so many lines each; 0: all lines are of one host
 
     def path(self, number: int) -> str:
         """The URL path of one line. Discarded bodies are no files: the server answers from memory."""
@@ -35,8 +35,8 @@ class Case:
 
     def url(self, server: Nginx, number: int, count: int) -> str:
         """The URL of one line of `count`."""
-        if self.hosts:
-            return server.at(number % (count // 2)) + self.path(number)
+        if self.lines_of_a_host:
+            return server.at(number % (count // self.lines_of_a_host)) + self.path(number)
         return (server.https if self.tls else server.http) + self.path(number)
 
 
@@ -47,7 +47,10 @@ CASES = [
     Case("list", "a list of {count} lines, 1 KiB each, discarded", 400_000, 5_000, SMALL, 300, discard=True),
     Case("list-short", "a list of {count} lines, 1 KiB each, discarded", 20_000, 500, SMALL, 120, discard=True,
          settings="list"),
-    Case("hosts", "{count} × 1 KiB, two from each host, discarded", 20_000, 500, SMALL, 120, discard=True, hosts=True),
+    Case("hosts", "{count} × 1 KiB, two from each host, discarded", 20_000, 500, SMALL, 120, discard=True,
+         lines_of_a_host=2),
+    Case("turns", "{count} × 1 KiB, 200 from each host, in turns, discarded", 20_000, 400, SMALL, 120, discard=True,
+         lines_of_a_host=200),
 ]
 
 
@@ -148,6 +151,10 @@ SETTINGS: dict[tuple[str, str], list[str]] = {
     ("list", "aria2c"): ["-j 16 -x 1", "-j 8 -x 1", "-j 50 -x 1", "-j 100 -x 1"],
     ("list", "wget2"): ["--max-threads=8", "--max-threads=4", "--max-threads=16", "--max-threads=50",
                         "--max-threads=100"],
+    ("turns", "fetchmany"): ["-j 50", "-j 20", "-j 200"],
+    ("turns", "curl"): ["--parallel-max 50", "--parallel-max 20", "--parallel-max 200"],
+    ("turns", "wget2"): ["--max-threads=8", "--max-threads=16", "--max-threads=50"],
+    ("turns", "aria2c"): ["-j 50 -x 1", "-j 16 -x 1"],
     # The multiple in the column of CPU time is the price of a crowd for each transfer. curl 7.88 knows no more than 300.
     ("hosts", "fetchmany"): ["-j 100", "-j 10000"],
     ("hosts", "curl"): ["--parallel-max 100", "--parallel-max 300 --parallel-immediate"],
