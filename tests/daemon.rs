@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::Deserialize;
 
 use crate::fifo::{is_fifo, stop, writer};
+use crate::harness::clock::{Clock, Faked};
 use crate::harness::nginx::Listen;
 use crate::harness::{Fetch, Gate, Nginx, Place, Reply, Running, Seen, Server, Stream, until};
 
@@ -47,6 +48,26 @@ fn an_idle_daemon_calls_almost_nothing_after_it_looked_up_a_name() {
     assert!(calls.len() < 50, "{} system calls in ten idle seconds:\n{}", calls.len(), calls.join("\n"));
     let run = stop(running, 1);
     assert_eq!(run.record()["result"], "ok", "{run}");
+}
+
+/// And is not dead: the next line is served by a new one.
+#[test]
+fn a_daemon_without_work_gives_its_connections_back() {
+    let Some(clock) = Clock::new(Faked::All) else { return };
+    let server = Server::http(|_| Reply::ok("x"));
+    let place = Place::new();
+    let running = start(discarding(&place).clocked_by(&clock));
+    let mut pipe = writer(&place);
+    for (name, path) in ["/a", "/b"].into_iter().enumerate() {
+        writeln!(pipe, "{}", server.url(path)).expect("write");
+        running.wait_for_line(Stream::Out, path);
+        assert_eq!(server.counts(|counts| (counts.connections, counts.open)), (name + 1, 1));
+        clock.set(&format!("+{}", 61 * (name + 1)));
+        // It slept for a minute, it thinks, and is to look at the clock.
+        running.send_signal(Signal::USR1);
+        server.wait("the end of the connection", |counts| counts.open == 0);
+    }
+    stop(running, 2);
 }
 
 /// Lets this process have as many descriptors as it may; `false`, with a word about it, when those are too few.

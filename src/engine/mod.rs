@@ -15,6 +15,7 @@ mod extras;
 mod ffi;
 mod gate;
 mod hosts;
+mod idle;
 mod info;
 mod probe;
 #[cfg(test)]
@@ -61,6 +62,7 @@ use self::extras::Headers;
 use self::ffi::{Callbacks, EventMulti, Watch};
 use self::gate::Gates;
 use self::hosts::Hosts;
+use self::idle::Idle;
 use self::route::Names;
 use self::selector::Selector;
 use self::throttle::Throttle;
@@ -208,8 +210,7 @@ pub struct Engine {
     sweep: Option<Instant>,
     /// Turns in a row that had no time for the sweep that is due.
     put_off: usize,
-    /// An idle connection was closed by its peer.
-    dead: bool,
+    idle: Idle,
     #[cfg(debug_assertions)]
     actions: u64,
     /// Transfers so far that had a name looked up.
@@ -246,7 +247,7 @@ impl Engine {
             next_token: 1,
             sweep: None,
             put_off: 0,
-            dead: false,
+            idle: Idle::default(),
             #[cfg(debug_assertions)]
             actions: 0,
             lookups: 0,
@@ -364,10 +365,13 @@ impl Engine {
 
     /// Lets transfers move until something happened or `deadline` came. `now` is the clock of the turn that ends.
     pub fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> anyhow::Result<Turn> {
-        self.drop_dead();
+        if self.idle.is_over(self.in_flight(), now) {
+            self.multi.drop_idle();
+        }
         self.read_back = READ_BACK;
-        let next =
-            [deadline, self.reactor.timer.deadline(), self.sweep, self.throttle.due(now)].into_iter().flatten().min();
+        let idle = self.idle.deadline(self.in_flight());
+        let next = [deadline, self.reactor.timer.deadline(), self.sweep, self.throttle.due(now), idle];
+        let next = next.into_iter().flatten().min();
         let timeout = match self.finished.is_empty() {
             true => next.map(|at| at.saturating_duration_since(now)),
             false => Some(Duration::ZERO),

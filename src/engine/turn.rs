@@ -62,26 +62,22 @@ impl Engine {
         }
     }
 
-    /// libcurl looks after its idle connections only when it begins a transfer. When there is none to come, what their
-    /// peers closed would stay half open for ever: all idle connections are dropped then.
-    pub(super) fn drop_dead(&mut self) {
-        if self.dead && self.in_flight() == 0 {
-            self.dead = false;
-            self.multi.drop_idle();
-        }
-    }
-
     /// Socket events first, then the timer.
     fn drive(&mut self) -> Result<(), curl::MultiError> {
         let mut ready = std::mem::take(&mut self.ready);
         let driven = ready.drain(..).try_for_each(|ready| {
             if !self.reactor.selector.contains(ready.fd) {
-                self.dead |= ready.closed;
-                return Ok(()); // idle, or closed by an earlier event of this turn
+                // Idle, or closed by an earlier event of this turn.
+                if ready.closed {
+                    self.idle.died();
+                }
+                return Ok(());
             }
             self.serve(ready.fd, Events::new().input(ready.input).output(ready.output).error(ready.error))?;
             // Its end came together with the end of a response: epoll does not tell it again.
-            self.dead |= ready.closed && !self.reactor.selector.contains(ready.fd);
+            if ready.closed && !self.reactor.selector.contains(ready.fd) {
+                self.idle.died();
+            }
             Ok(())
         });
         self.ready = ready;
