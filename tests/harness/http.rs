@@ -285,6 +285,7 @@ fn seen(request: &Request<Incoming>, connection: usize) -> Seen {
         version,
         connection,
         earlier: 0,
+        running: 0,
         started: Instant::now(),
         ended: None,
     }

@@ -23,6 +23,8 @@ pub struct Seen {
     pub connection: usize,
     /// How many requests for this path there were before it.
     pub earlier: usize,
+    /// How many requests were being answered when it came, this one among them.
+    pub running: usize,
     /// When its head was there.
     pub started: Instant,
     /// When the last byte of the answer was handed over, or the client went away.
@@ -107,9 +109,9 @@ impl Log {
     /// Notes a request; it runs until the guard is dropped.
     pub fn requested(self: &Arc<Log>, seen: &mut Seen) -> InFlight {
         let number = self.with(|counts| {
-            seen.earlier = counts.of(&seen.path);
-            counts.requests.push(seen.clone());
             counts.running += 1;
+            (seen.earlier, seen.running) = (counts.of(&seen.path), counts.running);
+            counts.requests.push(seen.clone());
             counts.most_running = counts.most_running.max(counts.running);
             counts.requests.len() - 1
         });
