@@ -282,22 +282,6 @@ fn hosts_may_be_asked_without_the_proxy() {
 }
 
 #[test]
-fn the_password_of_one_proxy_is_not_told_to_the_one_of_another_scheme() {
-    let authority = Authority::new();
-    let second = Server::http(|_| Reply::status(407));
-    let first = Server::http(|_| Reply::redirect(302, "https://target.test/b"));
-    let proxy = |server: &Server, user: &str| server.url("").replace("//", &format!("//{user}"));
-    let fetch = Fetch::recorded().args(["--retry", "0", "--cacert"]).arg(authority.pem()).arg("http://target.test/a");
-    let run = fetch.env("http_proxy", proxy(&first, "u:S3CR3T@")).env("https_proxy", proxy(&second, "")).run();
-    run.assert_exit(1);
-    assert!(first.seen()[0].header("proxy-authorization").is_some());
-    assert!(!second.seen().is_empty());
-    for seen in second.seen() {
-        assert_eq!(seen.header("proxy-authorization"), None, "{seen:?}");
-    }
-}
-
-#[test]
 fn a_client_shows_its_certificate() {
     let authority = Authority::new();
     let server =

@@ -1,6 +1,9 @@
 //! Redirects and secrets: what is meant for one server is told to no other, and what a server sends along is not used.
 
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
+
+use rustls::{ServerConnection, StreamOwned};
 
 use crate::harness::authority::Alpn;
 use crate::harness::reply::base64;
@@ -104,6 +107,88 @@ fn secrets_go_to_no_other_host_port_or_scheme() {
             run.assert_tells_no_secret();
         }
     }
+}
+
+/// A proxy that is every server itself, also at the end of its tunnels: `/from` leads to `location`. Whom it was asked
+/// for goes to `heads`, and what it was told there.
+fn proxy(authority: &Authority, location: &str, heads: &Arc<Mutex<Vec<(Asked, String)>>>) -> Raw {
+    let (location, heads) = (location.to_owned(), heads.clone());
+    let config = authority.identity().server_config(Alpn::Http11);
+    let note = move |asked, head: &str| heads.lock().expect("no panic while held").push((asked, head.to_owned()));
+    let serve = move |head: &str| match head.contains("/from ") {
+        true => format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"),
+        false => "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx".to_owned(),
+    };
+    Raw::always(vec![Step::Speak(Arc::new(move |wire| {
+        let head = read_head(wire)?;
+        note(Asked::Proxy, &head);
+        if !head.starts_with("CONNECT ") {
+            return wire.write_all(serve(&head).as_bytes());
+        }
+        wire.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
+        let mut inside = StreamOwned::new(connection, wire);
+        let head = read_head(&mut inside)?;
+        note(Asked::Server, &head);
+        inside.write_all(serve(&head).as_bytes())?;
+        inside.flush()
+    }))])
+}
+
+/// Who was asked, and could read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Proxy,
+    Server,
+}
+
+fn read_head(wire: &mut (impl Read + ?Sized)) -> io::Result<String> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        wire.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+#[test]
+fn the_password_of_a_proxy_is_told_to_no_other_proxy_and_to_no_server() {
+    let authority = Authority::new();
+    let (target, user) = (Server::http(|_| Reply::ok("x")), base64(b"user:S3CR3T-1"));
+    let (http, https) = ("http://a.test", "https://b.test");
+    for (from, to) in [(http, https), (https, http), (http, &target.url("")), (https, &target.url(""))] {
+        for is_first in [true, false] {
+            let location = format!("{to}/to");
+            let heads = [(); 2].map(|()| Arc::new(Mutex::new(Vec::new())));
+            let proxies = [0, 1].map(|number| proxy(&authority, &location, &heads[number]));
+            // One proxy for each scheme; either that of the first request or the other one has a password.
+            let variables = if from == http { ["http_proxy", "https_proxy"] } else { ["https_proxy", "http_proxy"] };
+            let mut fetch = Fetch::recorded().args(["-v", "--results", "results", "--retry", "0", "--cacert"]);
+            fetch = fetch.arg(authority.pem()).env("no_proxy", "127.0.0.1").urls(&[format!("{from}/from")]);
+            for (number, (variable, proxy)) in variables.iter().zip(&proxies).enumerate() {
+                let user = if (number == 0) == is_first { "user:S3CR3T-1@" } else { "" };
+                fetch = fetch.env(variable, proxy.url("").replace("//", &format!("//{user}")));
+            }
+            let run = fetch.run();
+            run.assert_exit(0).check_invariants(1);
+            run.assert_tells_no_secret();
+            let context = format!("{from} to {to}, {is_first}\n{run}");
+            let heads = heads.map(|heads| heads.lock().expect("no panic while held").clone());
+            for (number, heads) in heads.iter().enumerate() {
+                let is_used = number == 0 || to != target.url("");
+                assert_eq!(heads.is_empty(), !is_used, "{context}");
+                for (asked, head) in heads {
+                    let is_meant = *asked == Asked::Proxy && (number == 0) == is_first;
+                    let line = format!("Proxy-Authorization: Basic {user}\r\n");
+                    assert_eq!(head.contains(&line), is_meant, "{asked:?} {head}{context}");
+                    assert_eq!(head.contains(&user), is_meant, "{asked:?} {head}{context}");
+                }
+            }
+            let told = |seen: &Seen| seen.headers.iter().any(|(name, _)| name.ends_with("authorization"));
+            assert!(!target.seen().iter().any(told), "{:?}\n{context}", target.seen());
+        }
+    }
+    assert_eq!(target.seen().len(), 4, "without a proxy");
 }
 
 /// One run for each way in which a redirect to `other` can name a user.
