@@ -102,6 +102,21 @@ fn a_host_whose_name_takes_long_is_looked_up_once_for_all_its_urls() {
 }
 
 #[test]
+fn a_name_that_takes_long_and_that_redirects_lead_to_is_looked_up_once() {
+    let Some(dns) = Dns::start(|_| (Duration::from_secs(2), here())) else { return };
+    let server = Server::http(|seen: &Seen| match seen.path.strip_prefix("/to") {
+        Some(number) => {
+            Reply::redirect(302, format!("http://{}/{number}", seen.host.replace("127.0.0.1", "slow.test")))
+        }
+        None => Reply::ok("here"),
+    });
+    let run = Fetch::new().asking(&dns).args(["--json", "--discard", "-j", "200"]).urls(&server.numbered("/to", 2000));
+    let run = run.run();
+    run.assert_exit(0).check_invariants(2000);
+    assert!(dns.asked().len() <= 2, "one for each family: {:?}\n{run}", dns.asked());
+}
+
+#[test]
 fn many_names_are_looked_up_once_each_by_few_threads() {
     const NAMES: usize = 300;
     let Some(dns) = Dns::start(|_| (Duration::from_millis(100), here())) else { return };
