@@ -28,6 +28,7 @@ const COUNT: usize = 48;
 
 /// The body of a path.
 fn body(path: &str) -> Vec<u8> {
+    let path = plans::moved(path).map_or(path, |(_, path)| path);
     let last = path.rsplit('/').next().unwrap_or_default();
     let kind = last.split('-').next().unwrap_or_default();
     let length = plans::length(kind, 500 + 10 * last.len());
@@ -50,6 +51,11 @@ fn before(name: &str) -> Vec<u8> {
 /// middle of something.
 fn server(is_uneven: bool) -> Server {
     Server::http(move |seen: &Seen| {
+        if let Some((to, path)) = plans::moved(&seen.path) {
+            // Another name of this machine is another host.
+            let host = if to == "here" { seen.host.clone() } else { seen.host.replace("127.0.0.1", "localhost") };
+            return Reply::redirect(302, format!("http://{host}{path}"));
+        }
         let (path, content) = (&seen.path, body(&seen.path));
         let last = path.rsplit('/').next().unwrap_or_default();
         let range =
@@ -280,7 +286,9 @@ fn killed_at_any_moment_and_started_again_it_ends_as_if_nothing_had_happened() {
         course.check_end(whole, &context);
         sampler.end(&context);
     }
-    let continued = server.seen().iter().filter(|seen| seen.header("range").is_some()).count();
+    // A redirect is asked for the rest as well, and has none.
+    let is_continued = |seen: &&Seen| seen.header("range").is_some() && plans::moved(&seen.path).is_none();
+    let continued = server.seen().iter().filter(is_continued).count();
     println!("{killed} kills in {rounds} rounds, {continued} bodies continued");
     assert!(chosen.is_some() || continued > 0, "nothing was continued");
 }

@@ -28,6 +28,8 @@ pub enum List {
     Suggested,
     /// URLs of which three end in the same name.
     Shared,
+    /// URLs that redirect, to the same host and to another one in turn; the bodies take their time.
+    Moved,
 }
 
 const fn plan(name: &'static str, options: &'static [&'static str], list: List) -> Plan {
@@ -35,7 +37,7 @@ const fn plan(name: &'static str, options: &'static [&'static str], list: List) 
 }
 
 /// What is killed. `FETCHMANY_PLAN=rename cargo test crash` has one alone.
-pub const PLANS: [Plan; 14] = [
+pub const PLANS: [Plan; 16] = [
     plan("skip", &["-j", "8", "--checksum-file", "sums"], List::Urls),
     plan("overwrite", &["-j", "8", "--if-exists", "overwrite", "--checksum-file", "sums"], List::Urls),
     plan("many", &["-j", "50", "--if-exists", "overwrite", "--limit-rate", "40M"], List::Urls),
@@ -49,6 +51,8 @@ pub const PLANS: [Plan; 14] = [
     plan("rename", &["-j", "8", "--if-exists", "rename"], List::Urls),
     plan("fail", &["-j", "8", "--if-exists", "fail"], List::Urls),
     plan("shared-rename", &["-j", "8", "--if-exists", "rename"], List::Shared),
+    plan("moved", &["-j", "8"], List::Moved),
+    plan("moved-overwrite", &["-j", "8", "--if-exists", "overwrite", "--checksum-file", "sums"], List::Moved),
     plan("suggested-rename", &["-j", "8", "-J", "--if-exists", "rename"], List::Suggested),
 ];
 
@@ -61,13 +65,17 @@ impl Plan {
     /// The paths of so many URLs.
     pub fn paths(&self, count: usize) -> Vec<String> {
         let kinds = match self.list {
-            List::Slow => ["slow", "big", "slow", "small", "slow", "slow"],
+            List::Slow | List::Moved => ["slow", "big", "slow", "small", "slow", "slow"],
             _ => ["small", "long", "small", "empty", "big", "small"],
         };
         let kind = |number: usize| kinds[number % kinds.len()];
         match self.list {
             List::Suggested => (0..count).map(|number| format!("/named/{}-{number}", kind(number))).collect(),
             List::Shared => (0..count).map(|number| format!("/{number}/{}-{}", kind(number / 3), number / 3)).collect(),
+            List::Moved => {
+                let to = |number: usize| ["here", "elsewhere"][number % 2];
+                (0..count).map(|number| format!("/moved/{}/{}-{number}", to(number), kind(number))).collect()
+            }
             _ => (0..count).map(|number| format!("/{}-{number}", kind(number))).collect(),
         }
     }
@@ -94,6 +102,12 @@ impl Plan {
             _ => last.to_owned(),
         }
     }
+}
+
+/// Which host has what has moved, and its path there.
+pub fn moved(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix("/moved/")?;
+    Some(rest.split_at(rest.find('/')?))
 }
 
 /// What the server calls it.
