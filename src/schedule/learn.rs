@@ -13,7 +13,7 @@ use crate::job::{ErrorClass, Failure, Job, Persistence};
 
 impl Schedule {
     /// A connection to the host stands.
-    pub(super) fn reached(&mut self, id: HostId, _now: Instant) {
+    pub(super) fn reached(&mut self, id: HostId) {
         self.probed(id);
         self.queues.get(id).breaker.reached();
     }
@@ -30,7 +30,7 @@ impl Schedule {
         let released = job.tries.released.unwrap_or(now);
         self.queues.get(id).ramp.ended(released);
         if attempt.connected || sign == Sign::Served {
-            self.reached(id, now);
+            self.reached(id);
         }
         match sign {
             Sign::Served => self.served(id, released, attempt, now),

@@ -258,7 +258,7 @@ impl Schedule {
     /// A connection to `host` stands: the other jobs that wait for it may go.
     pub fn connected(&mut self, host: &Host, now: Instant) {
         if let Some(id) = self.queues.find(host) {
-            self.reached(id, now);
+            self.reached(id);
             self.queues.refresh(id, now);
         }
     }
