@@ -5,7 +5,7 @@
 //! another. What an end tells about a host changes how that host is treated, and no other:
 //!
 //! - [`queues`]: hosts in turn, those with the fewest running transfers first; [`queue`]: one host's jobs.
-//! - [`retry`]: which failures are tried again, and when.
+//! - [`verdict`]: whether a job is tried again, and when; [`retry`]: which failures are worth it, and the delays.
 //! - [`pause`]: 429 and Retry-After; [`ramp`]: the slow start after it, and hosts that refuse some connections;
 //!   [`pace`]: hosts that limit their rate.
 //! - [`breaker`]: hosts that cannot be reached.
@@ -29,6 +29,7 @@ mod retry;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ pub use notes::{Level, Note};
 pub use options::{Ahead, Jobs, Options, Window};
 pub use rate::Rate;
 pub use retry::{Attempt, Retry};
+pub use verdict::Verdict;
 
 use self::auto::Auto;
 use self::budget::Spent;
@@ -45,8 +47,7 @@ use self::notes::Notes;
 use self::queue::{Limits, Queue};
 use self::queues::{HostId, Line, Queues};
 use self::rate::Bucket;
-use self::retry::Sign;
-use crate::job::{ErrorClass, Failure, Host, Job, Outcome, Persistence};
+use crate::job::{Failure, Host, Job, Outcome};
 
 /// A run that is being stopped waits so long for a rate, and for no pause at all.
 const SOON: Duration = Duration::from_secs(1);
@@ -66,17 +67,6 @@ pub enum Next {
     Fail(Job, Failure),
     /// Nothing may start before [`Schedule::deadline`], or before something ends, connects or is read.
     Wait,
-}
-
-/// What becomes of a job whose attempt ended.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The attempt's outcome is the job's.
-    Settled(Job),
-    /// The job failed, and this says more about it than the attempt's own failure.
-    Failed(Job, Failure),
-    /// It is tried again; the schedule has it.
-    Kept,
 }
 
 /// A host that is left alone for a while, for progress.
@@ -277,81 +267,6 @@ impl Schedule {
         };
         self.queues.refresh(id, now);
         verdict
-    }
-
-    fn verdict(
-        &mut self,
-        id: HostId,
-        sign: Sign,
-        mut job: Job,
-        failure: &Failure,
-        attempt: &Attempt<'_>,
-        now: Instant,
-    ) -> Verdict {
-        let is_hopeless = self.is_hopeless(now);
-        let retry = &self.options.retry;
-        let queue = self.queues.get(id);
-        let class = failure.class;
-        // Only from its first byte on, and once.
-        let is_restart = matches!(class, ErrorClass::Range | ErrorClass::Checksum) && retry::may_pass(failure, None);
-        let is_spent = class == ErrorClass::Checksum && job.tries.restarted;
-        match sign {
-            Sign::Busy(status) => {
-                if let Some(why) = queue.failure(now) {
-                    return Verdict::Failed(job, Failure { message: why.message, ..failure.clone() });
-                }
-                let until = queue.pause.until(now).unwrap_or(now);
-                if !retry.may_pause(&job) || !retry.in_time(&job, until) {
-                    let times = job.tries.pauses + 1;
-                    let message = format!("{}: told to come back later {times} times ({status})", failure.message);
-                    return Verdict::Failed(job, Failure { message, ..failure.clone() });
-                }
-                job.tries.pauses += 1;
-                job.tries.free += 1;
-            }
-            Sign::Short if is_hopeless => return Verdict::Settled(job),
-            // Nobody is left who could make room.
-            Sign::Full if self.running == 0 => return Verdict::Settled(job),
-            Sign::Short | Sign::Full => job.tries.free += 1,
-            _ if failure.persistence == Persistence::Held => {
-                self.keep(id, job, Queue::push_first, now);
-                return Verdict::Kept;
-            }
-            _ if failure.persistence == Persistence::Advancing => job.tries.free += 1,
-            _ if class == ErrorClass::Range && is_restart && !job.tries.restarted => {
-                job.tries.restarted = true;
-                job.tries.free += 1;
-            }
-            Sign::Unreachable if queue.breaker.is_single() => {
-                let hold = queue.breaker.hold(now).unwrap_or(now);
-                if queue.breaker.is_dead() || !retry.has_left(&job, class) || !retry.in_time(&job, hold) {
-                    return Verdict::Settled(job);
-                }
-            }
-            _ => {
-                let may_pass = retry::may_pass(failure, attempt.status) || retry::may_be_stale(&job, class);
-                if is_spent || !may_pass || !retry.has_left(&job, class) {
-                    return Verdict::Settled(job);
-                }
-                job.tries.restarted |= is_restart;
-                let failed = job.num_retries.saturating_sub(job.tries.free);
-                let at = now + retry.delay(class, failed, queue.delayed(), self.jitter.f64());
-                if !retry.in_time(&job, at) {
-                    return Verdict::Settled(job);
-                }
-                (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
-                // Where it led may have been meant for this attempt alone.
-                job.hop = None;
-                self.sequence += 1;
-                let (home, sequence) = (self.host(&job.host, now), self.sequence);
-                self.queues.get(home).push_delayed(job, at, sequence, now);
-                self.queues.refresh(home, now);
-                return Verdict::Kept;
-            }
-        }
-        (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
-        self.keep(id, job, Queue::push_again, now);
-        Verdict::Kept
     }
 
     /// A redirect led `job` on: it waits at that host, before those that were not asked for yet. When nothing that takes

@@ -109,6 +109,11 @@ pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
     }
 }
 
+/// Whether what is on disk cannot be continued: another attempt begins at the first byte again, and only once.
+pub fn is_restart(failure: &Failure) -> bool {
+    matches!(failure.class, ErrorClass::Range | ErrorClass::Checksum) && may_pass(failure, None)
+}
+
 /// Whether `job`, which was refused, had waited so long where a redirect led that this may no longer hold. The URL as it
 /// was given leads to another place then.
 pub fn may_be_stale(job: &Job, class: ErrorClass) -> bool {
