@@ -197,44 +197,56 @@ impl Driver {
 
     /// Lines become jobs, jobs become transfers.
     fn admit(&mut self) -> anyhow::Result<()> {
+        self.read()?;
+        self.start()?;
+        // Those that failed without an attempt have made room for lines that nothing else will ask for.
+        self.unread |= self.wants_lines();
+        Ok(())
+    }
+
+    /// Takes lines while they are wanted and there are any, but not all of the turn's time.
+    fn read(&mut self) -> anyhow::Result<()> {
         self.unread = false;
-        let mut lines = 0;
-        while self.wants_lines() {
-            if lines == LINES_A_TURN {
-                self.unread = true;
-                break;
+        for _ in 0..LINES_A_TURN {
+            if !self.wants_lines() {
+                return Ok(());
             }
-            lines += 1;
-            let next = match self.source.next(self.now) {
-                Ok(next) => next,
-                Err(error) => {
-                    self.break_off(Fatal { exit: Exit::Usage, error });
-                    break;
-                }
-            };
-            match next {
-                Next::Job(mut job) => match self.sink.claim_unless(&mut job, |job| self.journal.skip(job)) {
-                    Claim::Fetch => self.schedule.push(job, self.now),
-                    Claim::Skip(why) => self.tell(job, Outcome::Skipped(why))?,
-                    Claim::Refuse(failure) => self.tell(job, Outcome::Failed(failure))?,
-                },
-                Next::Refused(mut job, failure) => {
+            match self.source.next(self.now) {
+                Ok(Next::Job(job)) => self.take(job)?,
+                Ok(Next::Refused(mut job, failure)) => {
                     let outcome = self.journal.skip(&mut job).map_or(Outcome::Failed(failure), Outcome::Skipped);
                     self.tell(job, outcome)?;
                 }
-                Next::Again => {
+                Ok(Next::Again) => {
                     self.unread = true;
-                    break;
+                    return Ok(());
                 }
-                Next::NotNow => {
+                Ok(Next::NotNow) => {
                     self.readable = false;
                     if let Some(fd) = self.source.fd() {
                         self.engine.watch(Wake::Source, fd)?;
                     }
                 }
-                Next::End => self.ended = true,
+                Ok(Next::End) => self.ended = true,
+                Err(error) => self.break_off(Fatal { exit: Exit::Usage, error }),
             }
         }
+        self.unread = self.wants_lines();
+        Ok(())
+    }
+
+    /// A line that can be fetched claims its name, and waits for its turn unless there is nothing to do.
+    fn take(&mut self, mut job: Job) -> anyhow::Result<()> {
+        match self.sink.claim_unless(&mut job, |job| self.journal.skip(job)) {
+            Claim::Fetch => self.schedule.push(job, self.now),
+            Claim::Skip(why) => self.tell(job, Outcome::Skipped(why))?,
+            Claim::Refuse(failure) => self.tell(job, Outcome::Failed(failure))?,
+        }
+        Ok(())
+    }
+
+    /// Starts what may start now.
+    fn start(&mut self) -> anyhow::Result<()> {
         while self.has_room() {
             match self.schedule.next(self.now) {
                 schedule::Next::Start(mut job) => {
@@ -253,8 +265,6 @@ impl Driver {
                 schedule::Next::Wait => break,
             }
         }
-        // Those that failed without an attempt have made room for lines that nothing else will ask for.
-        self.unread |= self.wants_lines();
         Ok(())
     }
 
