@@ -7,6 +7,8 @@ mod checksum;
 mod extra;
 mod hop;
 mod particulars;
+#[cfg(test)]
+mod testing;
 
 use std::borrow::Cow;
 use std::fmt;

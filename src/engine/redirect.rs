@@ -96,33 +96,14 @@ fn encoded(location: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
-    use crate::job::{Host, Origin, Tries};
+    use crate::job::Host;
 
     const RULES: Rules = Rules { most: Some(3), schemes: Schemes::Both };
 
     fn job(url: &str) -> Job {
         let host = Addresses::default().parse(url.as_bytes()).expect("a URL").host;
-        Job {
-            urlnum: 0,
-            origin: Origin { source: "list".into(), line: 1 },
-            input_line: Vec::new(),
-            url: url.into(),
-            request_url: url.into(),
-            credentials: None,
-            host,
-            name: None,
-            destination: None,
-            key: None,
-            checksum: None,
-            particulars: None,
-            hop: None,
-            num_retries: 0,
-            tries: Tries::default(),
-            accepted: Instant::now(),
-        }
+        Job { url: url.into(), request_url: url.into(), ..Job::of(host) }
     }
 
     fn led(job: &Job, status: u32, location: &[u8], rules: Rules) -> Result<Hop, Failure> {

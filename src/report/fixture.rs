@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::job::{ErrorClass, Failure, Host, Job, Origin, Outcome, Saved, Settled, Stats, Tries};
+use crate::job::{ErrorClass, Failure, Host, Job, Origin, Outcome, Saved, Settled, Stats};
 
 /// Line 12 of `list.txt`: `https://example.com/file.bin`.
 pub fn job() -> Job {
@@ -16,17 +16,9 @@ pub fn job() -> Job {
         input_line: b"https://u:S3CR3T-1@example.com/file.bin".to_vec(),
         url: "https://example.com/file.bin".into(),
         request_url: "https://example.com/file.bin".into(),
-        credentials: None,
-        host: Host { tls: true, name: Arc::from("example.com"), port: 443 },
-        name: None,
         destination: Some(PathBuf::from("file.bin")),
-        key: None,
-        checksum: None,
-        particulars: None,
-        hop: None,
         num_retries: 1,
-        accepted: Instant::now(),
-        tries: Tries::default(),
+        ..Job::of(Host { tls: true, name: Arc::from("example.com"), port: 443 })
     }
 }
 

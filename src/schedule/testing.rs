@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::retry::{Attempt, Retry};
 use super::{Ahead, Budget, Jobs, Next, Options, Schedule, Verdict, Window};
-use crate::job::{ErrorClass, Failure, Hop, Host, Job, Origin, Stats, Tries};
+use crate::job::{ErrorClass, Failure, Hop, Host, Job, Origin, Stats};
 
 /// The defaults of the command line.
 pub const RETRY: Retry =
@@ -37,24 +37,8 @@ pub fn host(name: &str) -> Host {
 
 /// A job as it is read.
 pub fn job(urlnum: u64, name: &str, now: Instant) -> Job {
-    Job {
-        urlnum,
-        origin: Origin { source: "list".into(), line: urlnum + 1 },
-        input_line: Vec::new(),
-        url: String::new(),
-        request_url: String::new(),
-        credentials: None,
-        host: host(name),
-        name: None,
-        destination: None,
-        key: None,
-        checksum: None,
-        particulars: None,
-        hop: None,
-        num_retries: 0,
-        tries: Tries::default(),
-        accepted: now,
-    }
+    let origin = Origin { source: "list".into(), line: urlnum + 1 };
+    Job { urlnum, origin, accepted: now, ..Job::of(host(name)) }
 }
 
 /// A redirect to a host.

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Body, Checksums, Claim, Head, IfExists, NameFrom, Options, Run, Sink, Target, Template, Version};
-use crate::job::{Checksum, Failure, Host, Job, Origin, Tries};
+use crate::job::{Checksum, Failure, Host, Job, Origin};
 
 /// Files in `dir`, named by their URLs.
 pub fn options(dir: &Path, if_exists: IfExists) -> Options {
@@ -37,24 +36,9 @@ pub fn job(url: &str) -> Job {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
     let (name, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
-    Job {
-        urlnum: 0,
-        origin: Origin { source: Arc::from("list.txt"), line: 7 },
-        input_line: url.as_bytes().to_vec(),
-        url: url.to_owned(),
-        request_url: url.to_owned(),
-        credentials: None,
-        host: Host { tls: false, name: Arc::from(name), port: port.parse().unwrap_or(80) },
-        name: None,
-        destination: None,
-        key: None,
-        checksum: None,
-        particulars: None,
-        hop: None,
-        num_retries: 0,
-        accepted: Instant::now(),
-        tries: Tries::default(),
-    }
+    let host = Host { tls: false, name: Arc::from(name), port: port.parse().unwrap_or(80) };
+    let origin = Origin { source: Arc::from("list.txt"), line: 7 };
+    Job { origin, input_line: url.into(), url: url.into(), request_url: url.into(), ..Job::of(host) }
 }
 
 impl Sink {
