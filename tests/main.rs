@@ -21,6 +21,7 @@ mod daemon;
 mod disk;
 mod dns;
 mod dry_run;
+mod fairness;
 mod faults;
 mod fifo;
 mod frames;

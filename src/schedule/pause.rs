@@ -74,9 +74,12 @@ impl Reason {
     /// What the host did, after its name.
     pub fn text(self, status: u32) -> String {
         match self {
-            Reason::TooLong(LONGEST_NAMED) => format!("answered {status} and asked for a year or more"),
             Reason::TooLong(named) => {
-                format!("answered {status} and asked for {} s, more than --retry-after-max", named.as_secs())
+                let long = match named {
+                    LONGEST_NAMED => "a year or more".to_owned(),
+                    _ => format!("{} s", named.as_secs()),
+                };
+                format!("answered {status} and asked for {long}, which is more than --retry-after-max")
             }
             Reason::InVain(1) => format!("answered nothing but {status}, after a pause too"),
             Reason::InVain(pauses) => format!("answered nothing but {status}, after each of {pauses} pauses too"),

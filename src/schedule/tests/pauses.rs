@@ -152,7 +152,7 @@ fn a_time_above_the_limit_closes_the_host_and_its_urls_fail_at_once() {
     assert!(world.elapsed() < secs(1));
     let messages: Vec<_> = world.failed().iter().map(|ended| ended.outcome.clone().expect_err("failed")).collect();
     assert!(messages.iter().all(|failure| failure.class == ErrorClass::Http && failure.exitcode == 22));
-    let expected = "given up: its host answered 429 and asked for 3600 s, more than --retry-after-max";
+    let expected = "given up: its host answered 429 and asked for 3600 s, which is more than --retry-after-max";
     assert!(messages.iter().all(|failure| failure.message == expected), "{}", messages[0].message);
     assert_eq!(world.schedule.take_notes().len(), 1);
 }
