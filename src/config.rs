@@ -81,6 +81,9 @@ impl Config {
             bail!("--json and -o - both write to standard output: use --results FILE");
         }
         let report = report(&args, kind, stream)?;
+        if report.uses_stdout() && engine::stdout_was_closed() {
+            bail!("standard output is closed: with -q nothing is written there, with > /dev/null it is dropped");
+        }
         Ok(Config {
             source: source(&args)?,
             notes: notes(&args),

@@ -7,9 +7,10 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::ops::Deref;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use curl::easy::{Easy2, Handler};
@@ -41,6 +42,26 @@ const MULTI_QUICK_EXIT: CURLMoption = curl_sys::CURLOPTTYPE_LONG + 21;
 
 /// `CURLINFO_SOCKET`, the type bits of a socket.
 const SOCKET: CURLINFO = 0x50_0000;
+
+/// Looked at before `main`: by then the standard library has opened /dev/null in place of what was closed.
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: the loader calls what this section holds, once and before there are threads; what it hands over, a C function may
+// ignore.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = look_at_stdout;
+
+extern "C" fn look_at_stdout() {
+    // SAFETY: the number is only asked for its flags, which is how to find out whether it is a descriptor.
+    let flags = rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(1) });
+    STDOUT_WAS_CLOSED.store(flags.is_err(), Ordering::Relaxed);
+}
+
+/// Whether the program was started without standard output (`>&-`).
+pub fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
+}
 
 /// Something that owns a live easy handle.
 pub trait Handle {

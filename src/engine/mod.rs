@@ -47,6 +47,7 @@ use curl::multi::Easy2Handle;
 pub use auth::{Identity, Method as AuthMethod, Secret, Token};
 pub use deadlines::{Deadlines, SlowLimit};
 pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
+pub use ffi::stdout_was_closed;
 pub use probe::{curves_are_known, high_descriptors_work};
 pub use redirect::Rules as Redirects;
 pub use route::{Family, Route};

@@ -144,9 +144,8 @@ impl Report {
 
     /// Each file of results is nothing else as well: neither read nor written from another side.
     fn check_files(&self, taken: &[((u64, u64), &str)]) -> anyhow::Result<()> {
-        // With -q nothing else goes there, unless bodies do: `--results /dev/stdout` is as good as any.
-        let used = self.options.quiet == 0 || self.options.stream == Stream::Stderr;
-        let stdout = files::identity(rustix::stdio::stdout()).filter(|_| used);
+        // Where it is not, `--results /dev/stdout` is as good as any.
+        let stdout = files::identity(rustix::stdio::stdout()).filter(|_| self.options.uses_stdout());
         let mut earlier: Option<&Lines> = None;
         for file in self.files() {
             let Some(identity) = file.identity() else { continue };

@@ -33,6 +33,14 @@ pub struct Options {
     pub verbose: u8,
 }
 
+impl Options {
+    /// Whether standard output is used: by this room, or for the bodies.
+    pub fn uses_stdout(&self) -> bool {
+        // With -q nothing else goes there.
+        self.quiet == 0 || self.stream == Stream::Stderr
+    }
+}
+
 /// The form of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Results {
