@@ -165,8 +165,8 @@ fn a_socket_that_cannot_be_watched_costs_one_transfer_one_attempt() {
             let fetch = Fetch::recorded().args(["-j", "2", "--retry", retry, "--retry-delay", "0.01"]);
             fetch.urls(&urls).inject(fault).map(Fetch::run)
         };
-        // The first two calls are for signals, before anything is fetched.
-        each_in_turn("epoll_ctl:error=ENOMEM", 3, fetch, |_, run| {
+        // The first three calls are for signals and the disk, before anything is fetched.
+        each_in_turn("epoll_ctl:error=ENOMEM", 4, fetch, |_, run| {
             check(run, 6, |name| format!("/{name}"));
             assert!(failed(run).len() + retries(run) <= 1, "one call is one transfer's\n{run}");
             assert!(retry == "0" || run.code() == Some(0), "{run}");

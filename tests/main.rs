@@ -51,6 +51,7 @@ mod secrets;
 mod servers;
 mod signals;
 mod sinks;
+mod slow_disk;
 mod streams;
 mod suggested;
 mod terminal;

@@ -64,14 +64,17 @@ fn the_second_signal_stops_at_once_and_keeps_what_there_is() {
 
 #[test]
 fn a_slow_disk_does_not_keep_the_program_after_the_second_signal() {
-    // Small pieces, which are written one by one, and a large body, which is written by a thread of its own.
-    for length in [300_000, 5 << 20] {
+    // Small pieces, which are written one by one, and a large body, which is written by a thread of its own: all of it
+    // would take minutes.
+    for (length, fault) in [(300_000, "write:delay_exit=20000"), (64 << 20, "pwrite64:delay_enter=2000000")] {
         let gate = Gate::new();
         let held = gate.clone();
-        let server = Server::http(move |_| Reply::ok(vec![b'x'; length]).chunked().then_wait(&held).body("the end"));
+        let server = Server::http(move |_| {
+            Reply::ok(vec![b'x'; length]).header("etag", "\"1\"").chunked().then_wait(&held).body("the end")
+        });
         let fetch = Fetch::recorded().args(["-j", "2"]).urls(&[server.url("/a"), server.url("/b")]);
         let place = fetch.place().clone();
-        let Some(fetch) = fetch.inject_at("out/a.part", "write:delay_exit=20000") else { return };
+        let Some(fetch) = fetch.inject_at("out/a.part", fault) else { return };
         let running = fetch.start();
         until("a slow write", || !place.trace().is_empty());
         running.send_signal(Signal::INT);
@@ -80,6 +83,7 @@ fn a_slow_disk_does_not_keep_the_program_after_the_second_signal() {
         let run = running.finish();
         run.assert_signal(Signal::INT).check_invariants(2);
         assert_eq!(run.results(), ["cancelled"; 2], "{run}");
+        assert!(run.place().exists("out/a.part.meta"), "what is there can be continued\n{run}");
     }
 }
 

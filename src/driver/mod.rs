@@ -109,7 +109,8 @@ impl Driver {
             report.note(&note);
         }
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
-        for (wake, fd) in [(Wake::Interrupt, signals.interrupts()), (Wake::Request, signals.requests())] {
+        let wakes = [(Wake::Interrupt, signals.interrupts()), (Wake::Request, signals.requests())];
+        for (wake, fd) in wakes.into_iter().chain(sink.bell().map(|bell| (Wake::Disk, bell))) {
             engine.watch(wake, fd).map_err(anyhow::Error::new).or_exit(Exit::Local)?;
         }
         // Not before everything else is open: a run that cannot begin leaves the results of the last one.

@@ -242,6 +242,7 @@ impl Driver {
 
     /// What runs is cancelled, and the reader of standard output has a moment to take what is told of it.
     fn end_transfers(&mut self) -> anyhow::Result<()> {
+        self.sink.hurry(self.now + LAST_WORDS);
         self.engine.cancel();
         for job in self.schedule.drain(self.now) {
             self.tell(job, Outcome::Cancelled(Cow::from("stopped")))?;

@@ -10,6 +10,7 @@ mod coding;
 mod cookies;
 mod deadlines;
 mod disposition;
+mod done;
 mod easy;
 mod extras;
 mod ffi;
@@ -38,7 +39,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -46,6 +46,7 @@ use curl::multi::Easy2Handle;
 
 pub use auth::{Identity, Method as AuthMethod, Secret, Token};
 pub use deadlines::{Deadlines, SlowLimit};
+pub use done::Done;
 pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
 pub use ffi::stdout_was_closed;
 pub use probe::{curves_are_known, high_descriptors_work};
@@ -112,40 +113,6 @@ pub enum Fault {
     Panic(u64),
 }
 
-/// A job back from its attempt.
-pub struct Done {
-    /// The job.
-    pub job: Job,
-    /// Its body; `None` when no handle could be made for it.
-    pub body: Option<Body>,
-    /// Whether the response is whole and wanted.
-    pub result: Result<(), Failure>,
-    /// What libcurl measured; `None` when nothing was sent.
-    pub stats: Option<Stats>,
-    /// How long the last response asked to keep away (Retry-After).
-    pub retry_after: Option<Duration>,
-    /// Whether a request was sent.
-    pub connected: bool,
-    /// Where the response leads; whole and wanted is what comes from there.
-    pub hop: Option<Box<Hop>>,
-    /// When the attempt began.
-    pub started: Instant,
-}
-
-impl Done {
-    /// An attempt that could not begin.
-    fn unsent(job: Job, failure: Failure, now: Instant) -> Done {
-        let (body, stats, retry_after, hop) = (None, None, None, None);
-        Done { job, body, result: Err(failure), stats, retry_after, connected: false, hop, started: now }
-    }
-
-    /// [`Body::catch_up`], where the body is of use.
-    fn catch_up(&mut self, bytes: &mut u64) -> Poll<()> {
-        let body = self.body.as_mut().filter(|_| self.result.is_ok());
-        body.map_or(Poll::Ready(()), |body| body.catch_up(bytes))
-    }
-}
-
 /// A running transfer, for progress.
 pub struct Running<'a> {
     /// The job.
@@ -196,9 +163,11 @@ pub struct Engine {
     /// Hosts whose connections came to stand in this turn.
     connected: Vec<Host>,
     throttle: Throttle,
+    /// Transfers whose bytes cannot be kept for now.
+    crowded: Vec<usize>,
     /// Where cookies are kept.
     jar: Option<Jar>,
-    /// Attempts that are over; some of their bodies may have to catch up.
+    /// Attempts that are over; some of their bodies may wait for the disk, or have to catch up.
     finished: VecDeque<Done>,
     /// Of [`READ_BACK`], what is left for this turn.
     read_back: u64,
@@ -239,6 +208,7 @@ impl Engine {
             gates: Gates::default(),
             connected: Vec::new(),
             throttle,
+            crowded: Vec::new(),
             finished: VecDeque::new(),
             read_back: READ_BACK,
             shared: BTreeSet::new(),
@@ -331,11 +301,11 @@ impl Engine {
         })
     }
 
-    /// A job whose attempt is over. A body that has far to catch up goes a piece further in each turn, while the others go
-    /// their way.
+    /// A job whose attempt is over. A body that waits for the disk, or has far to catch up and goes a piece further in each
+    /// turn, lets the others go their way.
     pub fn finished(&mut self) -> Option<Done> {
         let read_back = &mut self.read_back;
-        let ready = self.finished.iter_mut().position(|done| done.catch_up(read_back).is_ready());
+        let ready = self.finished.iter_mut().position(|done| done.poll(read_back).is_ready());
         ready.and_then(|at| self.finished.remove(at))
     }
 
@@ -351,7 +321,7 @@ impl Engine {
 
     /// Ends every transfer now; each comes back with a failure of class `cancelled`.
     pub fn cancel(&mut self) {
-        for done in self.finished.iter_mut().filter_map(|done| done.catch_up(&mut 0).is_pending().then_some(done)) {
+        for done in self.finished.iter_mut().filter_map(|done| done.poll(&mut 0).is_pending().then_some(done)) {
             done.result = Err(cancelled());
         }
         for entry in std::mem::take(&mut self.running).into_values() {
@@ -373,9 +343,11 @@ impl Engine {
         let idle = self.idle.deadline(self.in_flight());
         let next = [deadline, self.reactor.timer.deadline(), self.sweep, self.throttle.due(now), idle];
         let next = next.into_iter().flatten().min();
-        let timeout = match self.finished.is_empty() {
-            true => next.map(|at| at.saturating_duration_since(now)),
-            false => Some(Duration::ZERO),
+        // Where the disk is waited for, its bell ends the wait.
+        let goes_on = self.has_room() || self.finished.iter().any(|done| done.poll_settled().is_ready());
+        let timeout = match goes_on {
+            false => next.map(|at| at.saturating_duration_since(now)),
+            true => Some(Duration::ZERO),
         };
         let turn = self.waiter.wait(timeout, &mut self.ready)?;
         self.reactor.timer.set_now(turn.now);

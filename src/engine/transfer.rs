@@ -1,8 +1,8 @@
 //! One attempt as libcurl's callbacks see it: reads the response's head, decides whether its body is wanted, and
 //! hands the bytes to the sink.
 //!
-//! Callbacks record the first thing that went wrong and stop the transfer; they never panic and read no clock. A
-//! panic here would be swallowed and every later callback of the program skipped.
+//! Callbacks record the first thing that went wrong and stop the transfer; they never panic and decide by no clock.
+//! A panic here would be swallowed and every later callback of the program skipped.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::IntoRawFd;
@@ -48,6 +48,8 @@ pub struct Tidings {
     pub connected: RefCell<Vec<usize>>,
     /// Tokens of transfers that paused, since they came faster than the limits allow.
     pub paused: RefCell<Vec<usize>>,
+    /// Tokens of transfers that paused, since they came faster than they can be kept.
+    pub crowded: RefCell<Vec<usize>>,
     /// Tokens of transfers whose answer asks for its host to be left alone.
     pub busy: RefCell<Vec<usize>>,
     /// Body bytes received by all transfers so far.
@@ -79,7 +81,6 @@ pub struct Transfer {
     expect: Expect,
     permit: Permit,
     cookies: Option<Rc<CookieShare>>,
-    /// Waits for [`Permit`].
     paused: bool,
     /// Sockets opened from now on take at most so many bytes ahead.
     pub receive_buffer: Option<usize>,
@@ -170,9 +171,14 @@ impl Transfer {
         self.shaking_hands.set(true);
     }
 
-    /// Whether the transfer waits for the limits.
+    /// Whether the transfer waits for us: for the limits, or for room where its body goes.
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// Whether bytes that come now can be kept.
+    pub fn has_room(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::has_room)
     }
 
     /// What the transfer must ask before it takes bytes.
@@ -351,10 +357,15 @@ impl Handler for Transfer {
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         let count = data.len() as u64;
-        self.paused = !self.permit.take(count);
-        if self.paused {
+        let tidings = &self.link.tidings;
+        let waits = match self.has_room() {
+            false => Some(&tidings.crowded),
+            true => (!self.permit.take(count)).then_some(&tidings.paused),
+        };
+        self.paused = waits.is_some();
+        if let Some(waits) = waits {
             // libcurl keeps the bytes and brings them again.
-            self.link.tidings.paused.borrow_mut().push(self.link.token);
+            waits.borrow_mut().push(self.link.token);
             return Err(WriteError::Pause);
         }
         self.received += count;

@@ -26,6 +26,7 @@ impl Engine {
         }
         self.collect_connected();
         self.serve_paused(now);
+        self.serve_crowded();
         self.collect();
         let sweep = self.sweep_is_due(now, full);
         if sweep {
@@ -159,7 +160,28 @@ impl Engine {
         }
     }
 
+    /// Transfers whose bytes could not be kept go on when there is room.
+    fn serve_crowded(&mut self) {
+        self.hear_paused();
+        for token in std::mem::take(&mut self.crowded) {
+            match self.running.get(&token) {
+                // As above.
+                Some(entry) if entry.handle.get_ref().has_room() => drop(entry.handle.unpause_write()),
+                Some(_) => self.crowded.push(token),
+                None => {}
+            }
+        }
+        self.hear_paused();
+    }
+
+    /// Whether one of those would go on.
+    pub(super) fn has_room(&self) -> bool {
+        let goes_on = |token| self.running.get(token).is_none_or(|entry| entry.handle.get_ref().has_room());
+        self.crowded.iter().any(goes_on)
+    }
+
     fn hear_paused(&mut self) {
+        self.crowded.append(&mut self.tidings.crowded.borrow_mut());
         for token in self.tidings.paused.take() {
             if let Some(entry) = self.running.get(&token) {
                 self.throttle.paused(token, entry.handle.get_ref().permit());

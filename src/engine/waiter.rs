@@ -20,6 +20,8 @@ pub enum Wake {
     Source,
     /// Standard output can be written.
     Stdout,
+    /// The disk took what was waited for.
+    Disk,
     /// A signal came that ends the program.
     Interrupt,
     /// A signal came that asks for something else.
@@ -27,7 +29,7 @@ pub enum Wake {
 }
 
 impl Wake {
-    const ALL: [Wake; 4] = [Wake::Source, Wake::Stdout, Wake::Interrupt, Wake::Request];
+    const ALL: [Wake; 5] = [Wake::Source, Wake::Stdout, Wake::Disk, Wake::Interrupt, Wake::Request];
 
     fn token(self) -> Token {
         Token(WAKE_BASE + self as usize)
@@ -88,7 +90,7 @@ impl Waiter {
         let fd = fd.as_raw_fd();
         let interest = match wake {
             Wake::Stdout => Interest::WRITABLE,
-            Wake::Source | Wake::Interrupt | Wake::Request => Interest::READABLE,
+            Wake::Source | Wake::Disk | Wake::Interrupt | Wake::Request => Interest::READABLE,
         };
         // The descriptor that was watched before is not taken out: it is closed, which took it out, and its number may
         // be another's by now; or it is open and wakes the loop once more than needed.
@@ -122,6 +124,7 @@ impl Waiter {
                 Some(Wake::Source) => turn.source = true,
                 Some(Wake::Stdout) => turn.stdout = true,
                 Some(Wake::Interrupt | Wake::Request) => turn.signal = true,
+                Some(Wake::Disk) => {} // the next turn sees
                 None => ready.push(Ready {
                     fd: event.token().0 as RawFd,
                     input: event.is_readable() || event.is_read_closed(),

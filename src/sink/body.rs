@@ -1,6 +1,6 @@
 //! One attempt's body, called from libcurl's write callback: counts, enforces the size limit, passes the bytes on.
 //!
-//! Must not panic and must not read a clock.
+//! Must not panic, and reads no clock but to tell how long a write took.
 
 use std::borrow::Cow;
 use std::task::Poll;
@@ -204,6 +204,17 @@ impl Body {
         matches!(self.stage, Stage::Unwanted(_))
     }
 
+    /// Whether bytes may come: the disk keeps up. If not, a later turn may have room again; where none would begin by
+    /// itself, [`super::Sink::bell`] tells.
+    pub fn has_room(&self) -> bool {
+        if let Place::File(file) = &self.place { file.has_room() } else { true }
+    }
+
+    /// Nothing more comes: whether all of it is written, or failed. If not, [`super::Sink::bell`] tells when it is.
+    pub fn poll_settled(&self) -> Poll<()> {
+        if let Place::File(file) = &self.place { file.poll_settled() } else { Poll::Ready(()) }
+    }
+
     /// Appends `data`; begins with an unknown length when [`Body::begin`] was not called.
     ///
     /// # Errors
@@ -246,7 +257,7 @@ impl Body {
         self
     }
 
-    /// Nothing more comes: hashes what is left of what was there before, at most `bytes` of it, which are taken off. Ready
+    /// Nothing more comes, and all of it is written: hashes what is left of what was there before, at most `bytes` of it, which are taken off. Ready
     /// when none are left, or cannot be read, which [`Body::verify`] tells.
     pub fn catch_up(&mut self, bytes: &mut u64) -> Poll<()> {
         let before = self.digests.hashed();
@@ -411,40 +422,4 @@ impl Body {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{checksum, continued};
-    use super::*;
-
-    #[test]
-    fn what_was_there_before_is_hashed_a_piece_at_a_time() -> anyhow::Result<()> {
-        let dir = tempfile::tempdir()?;
-        let content = vec![b'x'; 5_000_000];
-        let mut body = continued(dir.path(), &content[..4_999_999], 5_000_000, checksum(&content))?;
-        body.write(b"x").map_err(|failure| anyhow::anyhow!(failure.message))?;
-        // With the byte that came a piece was read.
-        let mut pieces = Vec::new();
-        loop {
-            let mut bytes = 1_500_000;
-            let is_ready = body.catch_up(&mut bytes).is_ready();
-            pieces.push(1_500_000 - bytes);
-            if is_ready {
-                break;
-            }
-        }
-        assert_eq!(pieces, [1_500_000, 1_500_000, 5_000_000 - 3_000_000 - READ_BACK]);
-        assert_eq!(body.catch_up(&mut 0), Poll::Ready(()));
-        assert_eq!(body.verify(), Ok(()));
-        Ok(())
-    }
-
-    #[test]
-    fn a_beginning_that_cannot_be_read_back_is_a_failure() -> anyhow::Result<()> {
-        let dir = tempfile::tempdir()?;
-        let mut body = continued(dir.path(), &[b'x'; 5_000_000], 6_000_000, checksum(b""))?;
-        std::fs::File::options().write(true).open(dir.path().join("a.part"))?.set_len(2_000_000)?;
-        let mut all = u64::MAX;
-        assert_eq!(body.catch_up(&mut all), Poll::Ready(()));
-        assert_eq!(body.verify().map_err(|failure| failure.class), Err(ErrorClass::Local));
-        Ok(())
-    }
-}
+mod tests;

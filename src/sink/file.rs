@@ -6,6 +6,8 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -187,17 +189,39 @@ impl OutputFile {
     /// # Errors
     /// The file system refuses.
     pub fn write(&mut self, data: &[u8]) -> Result<(), Fault> {
-        if let (None, State::Part(part)) = (&self.behind, &self.state)
-            && self.written > SMALL
-        {
+        if let (None, State::Part(part), true) = (&self.behind, &self.state, self.is_large()) {
             self.behind = Behind::new(self.tree.writer(), part.file(), self.from + self.written);
         }
         let written = match &mut self.behind {
             Some(behind) => behind.write(data),
-            None => self.opened().map_or(Err(Errno::BADF), |file| sys::write_all(file, data)),
+            None => {
+                self.tree.writer().itself(|| self.opened().map_or(Err(Errno::BADF), |file| sys::write_all(file, data)))
+            }
         };
         self.written += data.len() as u64;
         written.map_err(|errno| self.distrusted(errno))
+    }
+
+    fn is_large(&self) -> bool {
+        self.written > SMALL
+    }
+
+    /// Whether more may be appended in this turn: the disk keeps up.
+    pub fn has_room(&self) -> bool {
+        let writer = self.tree.writer();
+        (!self.is_large() || writer.has_room()) && (self.behind.is_some() || writer.has_time())
+    }
+
+    /// Whether all that was appended is written, or failed; if not, the writer's bell rings then.
+    pub fn poll_settled(&self) -> Poll<()> {
+        self.behind.as_ref().map_or(Poll::Ready(()), Behind::poll_settled)
+    }
+
+    /// Appends nothing more, and waits no longer than that for what was.
+    pub fn break_off(&mut self, until: Instant) {
+        if let Some(behind) = self.behind.take() {
+            behind.break_off(until);
+        }
     }
 
     /// Waits until all that was appended is written.
@@ -214,7 +238,10 @@ impl OutputFile {
     /// # Errors
     /// The file system refuses, or it is not open.
     pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
-        self.settle()?;
+        // What was there before is there.
+        if offset.saturating_add(buffer.len() as u64) > self.from {
+            self.settle()?;
+        }
         let read = self.opened().map_or(Err(Errno::BADF), |file| sys::read_at(file, buffer, offset));
         read.map_err(|errno| Fault::system("read", self.name.path(), errno))
     }
@@ -406,34 +433,4 @@ fn is_refusal(errno: Errno) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::fs::MemfdFlags;
-
-    #[test]
-    fn a_file_that_cannot_be_linked_is_copied_and_nothing_is_replaced() -> anyhow::Result<()> {
-        let dir = tempfile::tempdir()?;
-        let tree = Rc::new(Tree::open(dir.path().to_owned())?);
-        let name = Name::new("a/x".to_owned());
-        let mut file = OutputFile::new(Rc::clone(&tree), name, Replace::Nothing, None);
-        // It is on another file system, so linkat says EXDEV.
-        let elsewhere = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC)?;
-        sys::write_all(&elsewhere, &[b'x'; 200_000])?;
-        sys::set_modified(&elsewhere, 1_000_000_000)?;
-        file.state = State::Unnamed(elsewhere);
-        let publish =
-            |file: &mut OutputFile| file.publish().map_err(|fault| anyhow::anyhow!(fault.into_failure().message));
-        std::fs::create_dir(dir.path().join("a"))?;
-        std::fs::write(dir.path().join("a/x"), "before")?;
-        assert_eq!(publish(&mut file)?, Published::Exists);
-        assert_eq!(std::fs::read(dir.path().join("a/x"))?, b"before");
-        file.retarget(Name::new("a/y".to_owned()));
-        assert_eq!(publish(&mut file)?, Published::Done);
-        assert!(!tree.links_unnamed());
-        assert_eq!(std::fs::read(dir.path().join("a/y"))?, [b'x'; 200_000]);
-        let modified = std::fs::metadata(dir.path().join("a/y"))?.modified()?;
-        assert_eq!(modified.duration_since(std::time::UNIX_EPOCH)?.as_secs(), 1_000_000_000);
-        assert_eq!(std::fs::read_dir(dir.path().join("a"))?.count(), 2);
-        Ok(())
-    }
-}
+mod tests;

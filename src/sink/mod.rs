@@ -37,6 +37,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Instant;
 
 use crate::job::{ErrorClass, Failure, Job, Outcome, Placement, Saved, WOULD_BE_FETCHED};
 use crate::outlet::Outlet;
@@ -169,6 +170,8 @@ pub struct Sink {
     sha256: bool,
     run: Run,
     disk_full: bool,
+    /// How long the disk may take over cancelled bodies.
+    hurry: Option<Instant>,
     /// Whether somebody keeps what jobs are known by.
     keeps_keys: bool,
 }
@@ -207,7 +210,7 @@ impl Sink {
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
             Target::Discard => Landing::Discard,
         };
-        Ok(Sink { landing, remote_time, max_filesize, sha256, run, disk_full: false, keeps_keys: false })
+        Ok(Sink { landing, remote_time, max_filesize, sha256, run, disk_full: false, hurry: None, keeps_keys: false })
     }
 
     /// From now on names that `earlier` has of other runs are their owners' alone, and every job gets its key.
@@ -289,6 +292,17 @@ impl Sink {
         if let Landing::Files(files) = &self.landing {
             files.tree().writer().hand_over();
         }
+    }
+
+    /// Rings when the disk took what was waited for: [`Body::has_room`], [`Body::poll_settled`].
+    pub fn bell(&self) -> Option<BorrowedFd<'_>> {
+        let Landing::Files(files) = &self.landing else { return None };
+        files.tree().writer().bell()
+    }
+
+    /// Cancelled bodies are what is on disk by then.
+    pub fn hurry(&mut self, until: Instant) {
+        self.hurry = Some(until);
     }
 
     /// Where [`Sink::publish`] is about to put a whole body; `None` where that is no file, or not to be.
@@ -390,10 +404,13 @@ impl Sink {
     }
 
     fn end(&mut self, body: &mut Body, failure: Option<&Failure>) {
-        // Also what fails only now may say that the disk is full.
-        let _ = body.settle();
-        self.disk_full |= body.disk_full;
         let class = failure.map(|failure| failure.class);
+        match (class, self.hurry, &mut body.place) {
+            (Some(ErrorClass::Cancelled), Some(until), Place::File(file)) => file.break_off(until),
+            // Also what fails only now may say that the disk is full.
+            _ => drop(body.settle()),
+        }
+        self.disk_full |= body.disk_full;
         let begun = body.is_begun();
         // Whole or not, these bytes are not the ones that were asked for. An error says nothing about bytes that an
         // earlier attempt has left.
