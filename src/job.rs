@@ -82,6 +82,8 @@ pub struct Tries {
     pub pauses: u32,
     /// It was started from its first byte again because what was on disk could not be continued.
     pub restarted: bool,
+    /// The disk had no room for it beside others.
+    pub crowded_out: bool,
     /// How long it waited while its host was paused; `None`: never.
     pub host_paused: Option<Duration>,
 }

@@ -25,6 +25,7 @@ mod fairness;
 mod faults;
 mod fifo;
 mod frames;
+mod full_disk;
 mod habits;
 mod handshakes;
 mod help;

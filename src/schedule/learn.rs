@@ -33,7 +33,12 @@ impl Schedule {
             self.reached(id);
         }
         match sign {
-            Sign::Served => self.served(id, released, attempt, now),
+            Sign::Served => {
+                if attempt.outcome.is_ok() {
+                    self.room.fitted(job);
+                }
+                self.served(id, released, attempt, now);
+            }
             Sign::Busy(status) => self.asked(id, status, released, attempt, now),
             Sign::Refused => self.refused(id, released, now),
             Sign::Unreachable => self.unreachable(id, released, attempt, now),

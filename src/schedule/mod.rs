@@ -9,7 +9,7 @@
 //! - [`pause`]: 429 and Retry-After; [`ramp`]: the slow start after it, and hosts that refuse some connections;
 //!   [`pace`]: hosts that limit their rate.
 //! - [`breaker`]: hosts that cannot be reached.
-//! - [`rate`]: starts per time. [`local`]: this machine's own limits. [`auto`]: `-j auto`. [`budget`]: when to give up.
+//! - [`rate`]: starts per time. [`local`]: this machine's own limits; [`room`]: a full disk. [`auto`]: `-j auto`. [`budget`]: when to give up.
 
 mod auto;
 mod breaker;
@@ -25,6 +25,7 @@ mod queues;
 mod ramp;
 mod rate;
 mod retry;
+mod room;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use self::notes::Notes;
 use self::queue::{Limits, Queue};
 use self::queues::{HostId, Line, Queues};
 use self::rate::Bucket;
+use self::room::Room;
 use crate::job::{Failure, Host, Job, Outcome};
 
 /// A run that is being stopped waits so long for a rate, and for no pause at all.
@@ -91,6 +93,7 @@ pub struct Schedule {
     probing: usize,
     bucket: Bucket,
     local: Local,
+    room: Room,
     auto: Option<Auto>,
     spent: Spent,
     notes: Notes,
@@ -118,6 +121,7 @@ impl Schedule {
             probing: 0,
             bucket: Bucket::default(),
             local: Local::default(),
+            room: Room::default(),
             auto,
             spent: Spent::default(),
             notes: Notes::default(),
@@ -180,8 +184,10 @@ impl Schedule {
         }
         self.held = self.hold(now);
         while self.held.is_none() && self.running < self.jobs_limit() {
-            let Some((id, line)) = self.next_host().filter(|(id, _)| self.has_slot_for(*id)) else { break };
+            let next = self.next_host().or_else(|| self.next_last(now));
+            let Some((id, line)) = next.filter(|(id, _)| self.has_slot_for(*id)) else { break };
             let Some(job) = self.queues.start(id, now) else { continue };
+            self.room.started(&job, self.running);
             self.running += 1;
             if line == Line::Unreachable {
                 self.probing += 1;
@@ -240,7 +246,8 @@ impl Schedule {
 
     /// When [`Schedule::next`] may have another answer although nothing ended, connected or was read.
     pub fn deadline(&self) -> Option<Instant> {
-        let has_slot = self.queues.is_startable() && self.running < self.jobs_limit();
+        let is_startable = self.queues.is_startable() || self.room.is_waited_for();
+        let has_slot = is_startable && self.running < self.jobs_limit();
         let held = self.held.filter(|_| has_slot);
         [held, self.queues.deadline()].into_iter().flatten().min()
     }

@@ -44,6 +44,8 @@ pub struct Queue {
     /// They were tried and may be tried again; they go before new ones, or their partial files would lie about.
     again: VecDeque<Box<Waiting>>,
     fresh: VecDeque<Box<Waiting>>,
+    /// The disk had no room for them: not before nothing else is left.
+    last: VecDeque<Box<Waiting>>,
     /// In back-off, by time, then in the order in which they came.
     delayed: BTreeMap<(Instant, u64), Box<Waiting>>,
     /// Memory of all of them.
@@ -80,6 +82,8 @@ pub enum Gate {
     At(Instant),
     /// When a transfer of the host ends or connects.
     Event,
+    /// When nothing else is left.
+    Last,
     /// Never: its jobs fail.
     Fail,
 }
@@ -92,6 +96,7 @@ impl Queue {
             first: VecDeque::new(),
             again: VecDeque::new(),
             fresh: VecDeque::new(),
+            last: VecDeque::new(),
             delayed: BTreeMap::new(),
             bytes: 0,
             running: 0,
@@ -116,6 +121,10 @@ impl Queue {
     /// A job that is tried again, or that a redirect led here, as soon as the host allows it.
     pub fn push_again(&mut self, job: Job, now: Instant) {
         let waiting = self.wrap(job, now);
+        self.stand(waiting);
+    }
+
+    fn stand(&mut self, waiting: Box<Waiting>) {
         let queue = if waiting.job.hop.is_some() { &mut self.first } else { &mut self.again };
         queue.push_back(waiting);
     }
@@ -124,6 +133,19 @@ impl Queue {
     pub fn push_first(&mut self, job: Job, now: Instant) {
         let waiting = self.wrap(job, now);
         self.first.push_front(waiting);
+    }
+
+    /// A job that is tried again after [`Queue::release_last`].
+    pub fn push_last(&mut self, job: Job, now: Instant) {
+        let waiting = self.wrap(job, now);
+        self.last.push_back(waiting);
+    }
+
+    /// The next of those may be tried again as soon as the host allows it.
+    pub fn release_last(&mut self) {
+        if let Some(waiting) = self.last.pop_front() {
+            self.stand(waiting);
+        }
     }
 
     /// A job that is tried again at `at`; `sequence` keeps the order of equals.
@@ -180,7 +202,8 @@ impl Queue {
     /// Takes the next job to be failed; delayed ones too.
     pub fn take_failing(&mut self, now: Instant) -> Option<Job> {
         let waiting = self.first.pop_front().or_else(|| self.again.pop_front()).or_else(|| self.fresh.pop_front());
-        let waiting = waiting.or_else(|| self.delayed.pop_first().map(|(_, waiting)| waiting))?;
+        let waiting = waiting.or_else(|| self.delayed.pop_first().map(|(_, waiting)| waiting));
+        let waiting = waiting.or_else(|| self.last.pop_front())?;
         Some(self.unwrap(*waiting, now))
     }
 
@@ -216,7 +239,7 @@ impl Queue {
         }
         let ready = self.ready();
         if ready == 0 {
-            return self.delayed.first_key_value().map_or(Gate::Empty, |((at, _), _)| Gate::At(*at));
+            return self.delayed.first_key_value().map_or(Gate::Last, |((at, _), _)| Gate::At(*at));
         }
         if let Some(at) = self.held_until(now) {
             return Gate::At(at);
@@ -283,7 +306,7 @@ impl Queue {
 
     /// All jobs that wait.
     pub fn waiting(&self) -> usize {
-        self.ready() + self.delayed.len()
+        self.ready() + self.delayed.len() + self.last.len()
     }
 
     /// What they take in memory.
@@ -306,5 +329,6 @@ impl Queue {
         self.first = VecDeque::new();
         self.again = VecDeque::new();
         self.fresh = VecDeque::new();
+        self.last = VecDeque::new();
     }
 }

@@ -3,6 +3,7 @@
 mod chance;
 mod dead;
 mod fairness;
+mod full;
 mod hops;
 mod local;
 mod memory;

@@ -29,7 +29,9 @@ enum Again {
     First,
     /// As soon as its host allows, for nothing.
     Free,
-    /// The same, and the host asked for it.
+    /// The same, when nothing else is left.
+    Last,
+    /// As soon as its host allows, for nothing, since the host asked for it.
     Paused,
     /// As soon as its host allows.
     Probe,
@@ -57,6 +59,7 @@ impl Schedule {
                 return Verdict::Kept;
             }
             Again::Free => job.tries.free += 1,
+            Again::Last => self.room.waits(&mut job),
             Again::Paused => (job.tries.free, job.tries.pauses) = (job.tries.free + 1, job.tries.pauses + 1),
             Again::Probe | Again::At(_) => {}
         }
@@ -64,6 +67,7 @@ impl Schedule {
         job.tries.restarted |= retry::is_restart(failure);
         match again {
             Again::At(at) => self.delay(job, at, now),
+            Again::Last => self.keep(id, job, Queue::push_last, now),
             _ => self.keep(id, job, Queue::push_again, now),
         }
         Verdict::Kept
@@ -82,9 +86,9 @@ impl Schedule {
         match (sign, failure.persistence) {
             (Sign::Busy(status), _) => self.after_pause(id, status, job, failure, now),
             (Sign::Short, _) if self.is_hopeless(now) => Again::No,
-            // Nobody is left who could make room.
-            (Sign::Full, _) if self.running == 0 => Again::No,
-            (Sign::Short | Sign::Full, _) => Again::Free,
+            (Sign::Short, _) => Again::Free,
+            (Sign::Full, _) if self.room.was_alone(job) || !self.options.retry.in_time(job, now) => Again::No,
+            (Sign::Full, _) => Again::Last,
             (_, Persistence::Held) => Again::First,
             (_, Persistence::Advancing) => Again::Free,
             _ if class == ErrorClass::Range && retry::is_restart(failure) && !job.tries.restarted => Again::Free,

@@ -100,20 +100,6 @@ fn what_brings_a_part_of_the_rest_costs_no_attempt() {
 }
 
 #[test]
-fn what_does_not_fit_on_the_disk_beside_others_is_tried_alone_and_then_fails() {
-    let full = || Reply {
-        outcome: Err(Failure::local("write: no space").no_space()),
-        takes: Duration::from_millis(10),
-        ..Reply::status(200, None)
-    };
-    let world = World::new(options(8), lines("a", 8)).with("a", Box::new(move |_| full())).run();
-    assert_eq!(world.failed().len(), 8);
-    // Halving eight three times leaves one alone.
-    assert!(world.seen["a"].len() < 8 * 4, "{}", world.seen["a"].len());
-    assert!(world.elapsed() < Duration::from_secs(60), "{:?}", world.elapsed());
-}
-
-#[test]
 fn nothing_is_tried_again_once_the_run_stops() {
     let mut world = World::new(options(8), lines("a", 8).chain(lines("b", 100)))
         .with("a", Box::new(|_| Reply::status(500, None)))
