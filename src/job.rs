@@ -187,7 +187,7 @@ pub enum Persistence {
     Shortage(Lack),
     /// The disk is full. Room comes back when others end without leaving anything; to wait for that costs no attempt.
     NoSpace,
-    /// A part of what was missing came: to ask for the rest costs no attempt.
+    /// A part of what was missing came, and no small one: to ask for the rest costs no attempt.
     Advancing,
     /// Nothing was asked for, since its host asked to be left alone just then: that was no attempt.
     Held,

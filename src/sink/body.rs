@@ -21,6 +21,9 @@ use crate::job::{Checksum, ErrorClass, Failure};
 /// Bytes of a continued file that are hashed with every write until all are: faster than any network brings new ones.
 const READ_BACK: u64 = 1 << 20;
 
+/// A part of what is missing that is worth a request of its own, where a hundredth of the whole is more.
+const ADVANCE: u64 = 64 * 1024;
+
 /// libcurl's `CURLE_WEIRD_SERVER_REPLY`, the nearest for a body that is not the one promised.
 const WEIRD_SERVER_REPLY: i32 = 8;
 /// libcurl's `CURLE_FILESIZE_EXCEEDED`.
@@ -245,7 +248,8 @@ impl Body {
             Some(length) if self.size() < length => {
                 let message = format!("{} of {length} bytes are there", self.size());
                 let failure = Failure::new(ErrorClass::Partial, PARTIAL_FILE, message);
-                Err(if self.received > 0 { failure.advancing() } else { failure })
+                let is_worth_it = self.received >= ADVANCE.min(length.div_ceil(100));
+                Err(if is_worth_it { failure.advancing() } else { failure })
             }
             _ => Ok(()),
         }

@@ -149,6 +149,24 @@ fn a_short_206_is_continued_by_another_without_costing_an_attempt() {
 }
 
 #[test]
+fn a_206_that_brings_next_to_nothing_costs_an_attempt() {
+    for (bytes, requests) in [(1, 4), (1999, 4), (2000, 51)] {
+        let (place, server) = left_half(broken().header("etag", TAG), move |seen| {
+            let from = asked(seen).expect("a range");
+            let to = (from + bytes).min(LENGTH);
+            part(&format!("bytes {from}-{}/{LENGTH}", to - 1)).header("etag", TAG).body(&content(1)[from..to])
+        });
+        let run = retrying(&place, &server, "2", &[]);
+        run.check_invariants(1);
+        assert_eq!(server.seen().len(), requests, "{bytes} bytes each\n{run}");
+        match requests {
+            4 => drop(run.assert_exit(1).assert_failed("partial")),
+            _ => drop(run.assert_exit(0)),
+        }
+    }
+}
+
+#[test]
 fn only_a_strong_validator_is_worth_a_range() {
     let (old, date) = ("Tue, 01 Feb 2022 10:20:29 GMT", "Tue, 01 Feb 2022 10:20:30 GMT");
     for (headers, expected) in [
