@@ -2,8 +2,10 @@
 
 use rustix::process::Signal;
 
+use crate::harness::authority::Alpn;
 use crate::harness::command::Stdin;
-use crate::harness::{Fetch, Reply, Seen, Server, Stream, until};
+use crate::harness::reply::gzip;
+use crate::harness::{Authority, Fetch, Reply, Seen, Server, Stream, until};
 
 #[test]
 fn while_a_large_body_waits_for_the_disk_others_go_their_way() {
@@ -33,13 +35,25 @@ fn while_a_large_body_waits_for_the_disk_others_go_their_way() {
 }
 
 #[test]
-fn a_slow_disk_gets_the_whole_body_in_its_order() {
-    let body: Vec<u8> = (0..40_000_000_u32).map(|at| (at ^ at >> 8) as u8).collect();
-    let sent = body.clone();
-    let server = Server::http(move |_| Reply::ok(sent.clone()));
-    let urls = ["/a", "/b"].map(|path| server.url(path));
-    let Some(fetch) = Fetch::recorded().urls(&urls).inject("pwrite64:delay_enter=20000") else { return };
-    let run = fetch.run();
-    run.assert_exit(0).check_invariants(2);
-    assert!(["out/a", "out/b"].iter().all(|name| run.place().read(name) == body), "{run}");
+fn a_slow_disk_gets_whole_bodies_in_their_order() {
+    let body: Vec<u8> = (0..12_000_000_u32).map(|at| (at ^ at >> 8) as u8).collect();
+    let authority = Authority::new();
+    let (plain, streams, coded) = (body.clone(), body.clone(), gzip(&body));
+    let root = authority.pem().display().to_string();
+    let servers = [
+        (Server::http(move |_| Reply::ok(plain.clone())), &[][..]),
+        (
+            Server::tls(&authority.identity(), Alpn::Http2, move |_| Reply::ok(streams.clone())),
+            &["--cacert", &root][..],
+        ),
+        (Server::http(move |_| Reply::ok(coded.clone()).header("content-encoding", "gzip")), &["--compressed"][..]),
+    ];
+    for (server, args) in servers {
+        let urls = server.numbered("/", 2);
+        let fetch = Fetch::recorded().args(args).args(["--stall-timeout", "1", "--retry", "0"]).urls(&urls);
+        let Some(fetch) = fetch.inject("pwrite64:delay_enter=5000") else { return };
+        let run = fetch.run();
+        run.assert_exit(0).check_invariants(2);
+        assert!((0..2).all(|name| run.place().read(&format!("out/{name}")) == body), "{run}");
+    }
 }

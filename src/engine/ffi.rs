@@ -222,6 +222,12 @@ pub fn names_do_not_age<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {
     set_long(easy, curl_sys::CURLOPT_DNS_CACHE_TIMEOUT, -1)
 }
 
+/// From its next read on a running transfer takes at most so many bytes at a time (`CURLOPT_BUFFERSIZE`).
+pub fn receive_at_most(easy: &impl Handle, bytes: usize) {
+    // SAFETY: the handle is alive; an option of type LONG takes one `long`. Without it a pause costs more memory.
+    unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_BUFFERSIZE, bytes as c_long) };
+}
+
 /// No `CURLOPT_CAPATH`: the curl crate sets one on every handle, and libcurl then neither keeps nor shares the
 /// parsed certificate store, so that every new connection parses the bundle again.
 pub fn no_capath<H>(easy: &mut Easy2<H>) -> Result<(), curl::Error> {

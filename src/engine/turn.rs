@@ -8,9 +8,12 @@ use rustix::io::Errno;
 
 use super::ffi::EventMulti;
 use super::waiter::EVENTS;
-use super::{Engine, Reactor, classify, multi, stats};
+use super::{Engine, Entry, Reactor, classify, ffi, multi, stats};
 use crate::job::{Failure, Lack};
 use crate::sink::lack;
+
+/// Receive buffer of a transfer that once came faster than it could be kept.
+const CROWDED: usize = 128 * 1024;
 
 impl Engine {
     /// Everything libcurl has to be told in one turn, and everything it has to tell.
@@ -164,12 +167,16 @@ impl Engine {
     fn serve_crowded(&mut self) {
         self.hear_paused();
         for token in std::mem::take(&mut self.crowded) {
-            match self.running.get(&token) {
-                // As above.
-                Some(entry) if entry.handle.get_ref().has_room() => drop(entry.handle.unpause_write()),
-                Some(_) => self.crowded.push(token),
-                None => {}
+            let Some(Entry { handle, .. }) = self.running.get(&token) else { continue };
+            if !handle.get_ref().has_room() {
+                self.crowded.push(token);
+                continue;
             }
+            // What it has in hand when it pauses again stays in memory.
+            let sizes = handle.get_ref().permit().sizes(CROWDED);
+            ffi::receive_at_most(handle, sizes.map_or(CROWDED, |sizes| sizes.write));
+            // As above.
+            let _ = handle.unpause_write();
         }
         self.hear_paused();
     }
