@@ -1,8 +1,10 @@
 //! What was typed becomes what is meant: defaults, conflicts, and the options of each room.
 
+mod identity;
 mod netrc;
 mod request;
 mod route;
+mod secret;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -73,6 +75,8 @@ impl Config {
     /// The meaning of `args` in this environment. An error names the option or the file.
     pub fn new(mut args: Args) -> anyhow::Result<Config> {
         let kind = if args.fifo.is_some() { Kind::Daemon } else { Kind::List };
+        // Before what is given is taken.
+        let notes = notes(&args);
         let request = request::request(&mut args)?;
         let target = target(&args)?;
         let stream =
@@ -86,7 +90,7 @@ impl Config {
         }
         Ok(Config {
             source: source(&args)?,
-            notes: notes(&args),
+            notes,
             sink: sink(&args, kind, target, request::continued(&request, args.no_resume))?,
             cookie_jar: args.request.cookie_jar.clone().filter(|_| !args.dry_run),
             schedule: schedule(&args),
@@ -201,8 +205,7 @@ fn slow(args: &Args) -> Option<SlowLimit> {
 fn notes(args: &Args) -> Vec<String> {
     let mut notes = Vec::new();
     let request = &args.request;
-    let has_user = request.user.is_some() || request.netrc || request.netrc_file.is_some();
-    if (request.digest || request.anyauth) && !has_user && std::env::var_os("FETCHMANY_USER").is_none() {
+    if (request.digest || request.anyauth) && identity::has_no_user(request) {
         notes.push("--digest and --anyauth are for users: without --user or --netrc only those in URLs".to_owned());
     }
     // `-d a=b`, as for curl. It may be a directory all the same.

@@ -31,6 +31,7 @@ mod handshakes;
 mod help;
 mod hops;
 mod http2;
+mod identity;
 mod input;
 mod journal;
 mod json;

@@ -85,9 +85,6 @@ fn a_bearer_token_comes_from_the_command_line_a_file_or_the_environment() {
         fetch.run().assert_exit(0);
         assert_eq!(last(&server).header("authorization"), Some("Bearer T0KEN"));
     }
-    // What a URL names comes first.
-    fetch_one(&["--oauth2-bearer", "T0KEN"], &server.url("/a").replace("//", "//u:p@")).assert_exit(0);
-    assert!(last(&server).header("authorization").is_some_and(|sent| sent.starts_with("Basic ")));
 }
 
 #[test]

@@ -34,9 +34,9 @@ pub struct RequestArgs {
 
     /// Authentication for every server; what a URL itself names comes first
     ///
-    /// @FILE reads it from the first line of FILE, and without this option it is taken from FETCHMANY_USER: what stands
-    /// on the command line can be seen by other users. It goes to the server of the URL alone (scheme, name and
-    /// port), not to where that redirects.
+    /// @FILE reads it from the first line of FILE, and without this option, --oauth2-bearer and an entry of a netrc file it
+    /// is taken from FETCHMANY_USER: what stands on the command line can be seen by other users. It goes to the server of
+    /// the URL alone (scheme, name and port), not to where that redirects.
     #[arg(short = 'u', long, value_name = "USER:PASSWORD|@FILE")]
     pub user: Option<String>,
 
@@ -62,8 +62,8 @@ pub struct RequestArgs {
 
     /// Take users and passwords from ~/.netrc
     ///
-    /// They are used for URLs with exactly the host of an entry; "default" entries do not count. The file must be yours
-    /// and nobody else may read it (mode 0600).
+    /// They are used for URLs with exactly the host of an entry, where neither the URL, --user nor --oauth2-bearer says
+    /// who asks; "default" entries do not count. The file must be yours and nobody else may read it (mode 0600).
     #[arg(short = 'n', long, overrides_with = "netrc_file")]
     pub netrc: bool,
 
@@ -138,11 +138,11 @@ pub struct RequestArgs {
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
 
-    /// IPv4 only
+    /// Names have IPv4 addresses only; an address in a URL is used as it is
     #[arg(short = '4', long, overrides_with = "ipv6")]
     pub ipv4: bool,
 
-    /// IPv6 only
+    /// Names have IPv6 addresses only; an address in a URL is used as it is
     #[arg(short = '6', long, overrides_with = "ipv4")]
     pub ipv6: bool,
 

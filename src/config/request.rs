@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 
+use super::identity::identity;
 use super::route::route;
-use super::{CURLS_CONNECT_TIMEOUT, netrc, unless_zero};
+use super::secret;
+use super::{CURLS_CONNECT_TIMEOUT, unless_zero};
 use crate::cli::{self, Args, RequestArgs};
 use crate::engine::{
-    self, AuthMethod, Bandwidth, Client, Coding, Http, Identity, Method, Redirects, Referer, Request, Schemes, Secret,
-    Tls, Token, Verify,
+    self, Bandwidth, Client, Coding, Http, Method, Redirects, Referer, Request, Schemes, Tls, Token, Verify,
 };
-use crate::job::Credentials;
 
 /// How requests are made. An error names the option or the file.
 pub fn request(args: &mut Args) -> anyhow::Result<Request> {
@@ -128,58 +128,6 @@ fn referer(given: &str) -> Referer {
     Referer { url: (!url.is_empty()).then(|| url.to_owned()), follows }
 }
 
-fn identity(given: &mut RequestArgs) -> anyhow::Result<Identity> {
-    let bearer = secret("--oauth2-bearer", given.oauth2_bearer.take(), "FETCHMANY_OAUTH2_BEARER")?;
-    let user = secret("--user", given.user.take(), "FETCHMANY_USER")?.map(|user| {
-        let (user, password) = user.split_once(':').unwrap_or((&user, ""));
-        Secret::User(Credentials { user: user.to_owned(), password: password.to_owned() })
-    });
-    let netrc = match (given.netrc, given.netrc_file.take()) {
-        (true, _) => Some(("--netrc", home().context("--netrc: HOME is not set")?.join(".netrc"))),
-        (false, file) => file.map(|file| ("--netrc-file", file)),
-    };
-    if given.aws_sigv4.as_deref() == Some("") {
-        bail!("--aws-sigv4: it is empty, and nothing would be signed; such as aws:amz:us-east-1:s3");
-    }
-    if given.aws_sigv4.is_some() && user.is_none() && netrc.is_none() {
-        bail!("--aws-sigv4 signs with the key and the secret that --user gives");
-    }
-    Ok(Identity {
-        everywhere: bearer.map(|token| Secret::Bearer(Token(token))).or(user),
-        hosts: netrc.map(|(option, path)| netrc::read(&path).context(option)).transpose()?.unwrap_or_default(),
-        method: match given.aws_sigv4.take() {
-            Some(parameters) => AuthMethod::AwsSigv4(parameters),
-            None if given.digest => AuthMethod::Digest,
-            None if given.anyauth => AuthMethod::Any,
-            None => AuthMethod::Basic,
-        },
-    })
-}
-
-/// A secret as given, from the first line of the `@FILE` given, or from the environment.
-fn secret(option: &str, given: Option<String>, variable: &str) -> anyhow::Result<Option<String>> {
-    let secret = match given {
-        Some(given) => match given.strip_prefix('@') {
-            Some(file) => Some(read(option, Path::new(file))?.lines().next().unwrap_or_default().to_owned()),
-            None => Some(given),
-        },
-        None => match std::env::var(variable) {
-            Ok(secret) => Some(secret),
-            Err(std::env::VarError::NotPresent) => None,
-            Err(std::env::VarError::NotUnicode(_)) => bail!("{variable} is not UTF-8"),
-        },
-    };
-    if let Some(secret) = &secret {
-        check_text(option, secret)?;
-    }
-    Ok(secret)
-}
-
-/// An absolute one: nothing is taken from the current directory that was not asked for.
-fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
-}
-
 /// The cookies to send with every request, and those to begin with where cookies are kept.
 fn cookies(given: &mut RequestArgs) -> anyhow::Result<(Option<String>, Option<Vec<String>>)> {
     let mut sent = Vec::new();
@@ -238,16 +186,19 @@ fn tls(given: &mut RequestArgs) -> anyhow::Result<Tls> {
         check_authorities(path).with_context(|| format!("{namer}: read the authorities {}", path.display()))?;
     }
     let cacert = cacert.map(|(_, path)| path);
-    let password = secret("--pass", given.pass.take(), "FETCHMANY_PASS")?;
     let client = match given.cert.take() {
         None => None,
         Some(cert) => {
             let (cert, with_it) = certificate(&cert);
+            let password = match secret::typed("--pass", given.pass.take())?.or(with_it) {
+                Some(password) => Some(password),
+                None => secret::environment("FETCHMANY_PASS")?,
+            };
             read("--cert", &cert)?;
             if let Some(key) = &given.key {
                 read("--key", key)?;
             }
-            let password = Token(password.or(with_it).unwrap_or_default());
+            let password = Token(password.unwrap_or_default());
             Some(Client { cert, key: given.key.take(), password })
         }
     };
@@ -285,7 +236,7 @@ fn schemes(given: Option<cli::Schemes>) -> Schemes {
 }
 
 /// A file that an option names, as text.
-fn read(option: &str, path: &Path) -> anyhow::Result<String> {
+pub fn read(option: &str, path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{option}: read {}", path.display()))
 }
 

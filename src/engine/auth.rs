@@ -10,13 +10,15 @@ use super::ffi;
 use super::transfer::Transfer;
 use crate::job::{Credentials, Job};
 
-/// Credentials for servers. Those in a job's own URL come first, then those of its host, then those for all.
+/// Credentials for servers. Those in a job's own URL come first, then those that are listed here, in this order.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// For every server.
     pub everywhere: Option<Secret>,
     /// For the servers of exactly these hosts, in lower case; the first that fits counts.
     pub hosts: BTreeMap<String, Vec<Credentials>>,
+    /// For servers that nothing else is for.
+    pub elsewhere: Option<Secret>,
     /// How user and password are sent.
     pub method: Method,
 }
@@ -60,25 +62,28 @@ impl Identity {
         if job.is_elsewhere() {
             return Ok(());
         }
-        match (self.user(job), &self.everywhere) {
-            (Some(user), _) | (None, Some(Secret::User(user))) => {
+        match self.secret(job) {
+            Some(Secret::User(user)) => {
                 self.allow(easy)?;
                 easy.username(&user.user)?;
                 easy.password(&user.password)
             }
-            (None, Some(Secret::Bearer(token))) => ffi::bearer(easy, &token.0),
-            (None, None) => Ok(()),
+            Some(Secret::Bearer(token)) => ffi::bearer(easy, &token.0),
+            None => Ok(()),
         }
     }
 
-    /// Those of the URL, with the host's password where it names the user alone; those of the host.
-    fn user<'a>(&'a self, job: &'a Job) -> Option<&'a Credentials> {
-        let mut listed = self.hosts.get(&*job.host.name).into_iter().flatten();
-        match &job.credentials {
+    fn secret(&self, job: &Job) -> Option<Secret> {
+        let mut listed = self.hosts.get(&*job.host.name).into_iter().flatten().cloned();
+        match job.credentials.clone() {
+            // With the host's password where the URL names the user alone.
+            Some(given) if given.password.is_empty() => listed.find(|it| it.user == given.user).or(Some(given)),
+            Some(given) => Some(given),
+            None if self.everywhere.is_some() => return self.everywhere.clone(),
             None => listed.next(),
-            Some(given) if given.password.is_empty() => Some(listed.find(|it| it.user == given.user).unwrap_or(given)),
-            given => given.as_ref(),
         }
+        .map(Secret::User)
+        .or_else(|| self.elsewhere.clone())
     }
 
     fn allow(&self, easy: &mut Easy2<Transfer>) -> Result<(), curl::Error> {
