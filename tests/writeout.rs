@@ -1,17 +1,19 @@
 //! `-w`: results in the user's own words, which read as curl's do.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::harness::authority::Alpn;
 use crate::harness::command::Stdin;
-use crate::harness::{Authority, Fetch, Place, Reply, Seen, Server, Stream};
+use crate::harness::{Authority, Fetch, Gate, Place, Reply, Seen, Server, Stream};
 
 /// A body, a redirect to it, an error.
 fn server() -> Server {
     Server::http(|seen: &Seen| match seen.path.as_str() {
         "/moved" => Reply::redirect(302, "/file.txt?to=b"),
+        "/anchor" => Reply::redirect(302, "/file.txt#there"),
         "/404" => Reply::status(404).header("content-type", "text/html").body("not here"),
         _ => Reply::ok("0123456789").header("content-type", "text/plain; charset=x"),
     })
@@ -45,8 +47,9 @@ fn variables_read_as_curls_do() {
                 100%%|%x\\x|\\ta\\r\\n";
     let times = ["time_namelookup", "time_connect", "time_appconnect", "time_starttransfer", "time_total"];
     let refusing = crate::harness::raw::refusing_url();
-    for url in [&server.url("/file.txt"), &server.url("/moved"), &server.url("/404"), &server.url("/a?b=c"), &refusing]
-    {
+    let (anchored, moved) = (server.url("/a?b=c#d%20e"), server.url("/moved#gone"));
+    let plain = [server.url("/file.txt"), server.url("/moved"), server.url("/404"), server.url("/anchor")];
+    for url in plain.iter().chain([&anchored, &moved, &refusing]) {
         let Some(expected) = curl(&place, &["-o", "curls", "-w", same, url]) else { return };
         let run = place.fetch().args(["-d", "out", "--if-exists", "overwrite", "--retry", "0", "-w", same, url]).run();
         assert_eq!(run.stdout_text(), expected, "{url}\n{run}");
@@ -87,11 +90,17 @@ fn what_is_in_no_record_reads_as_curls_does_too() {
         run.stdout_text().to_owned()
     };
     assert_eq!(told("%header{X-TAG:all:, }", &server.url("/a")), "one, two");
-    let headers: serde_json::Value = serde_json::from_str(&told("%{header_json}", &server.url("/a"))).expect("JSON");
-    assert_eq!(
-        (&headers["x-tag"], &headers["x-other"]),
-        (&serde_json::json!(["one", "two"]), &serde_json::json!(["a\"b"]))
-    );
+    let undated = |json: &str| json.lines().filter(|line| !line.starts_with("\"date\"")).collect::<Vec<_>>().join("\n");
+    for (url, has_headers) in [(server.url("/a"), true), (refusing, false)] {
+        let Some(expected) = curl(&place, &["-o", "curls", "-w", "%{header_json}", &url]) else { return };
+        let json = told("%{header_json}", &url);
+        assert_eq!(undated(&json), undated(&expected), "{url}");
+        assert_eq!(
+            json.contains("\"x-tag\":[\"one\",\"two\"]") && json.contains("[\"a\\\"b\"]"),
+            has_headers,
+            "{json}"
+        );
+    }
     let port: u16 = told("%{local_port}", &server.url("/a")).parse().expect("a number");
     assert_ne!(port, 0);
     let unfollowed =
@@ -106,6 +115,47 @@ fn what_is_in_no_record_reads_as_curls_does_too() {
         told("%{time_redirect}|%{local_ip}|%{num_headers}|%header{x}", "http://nowhere.invalid:0/"),
         "0.000000||0|"
     );
+}
+
+#[test]
+fn the_parts_of_both_urls_are_variables() {
+    let server = server();
+    let format = "%{url.fragment}|%{urle.fragment}|%{urle.path}";
+    for (path, expected) in [
+        ("/a?b#c", "c|c|/a"),
+        ("/a", "||/a"),
+        ("/moved#gone", "gone||/file.txt"),
+        ("/anchor#gone", "gone|there|/file.txt"),
+    ] {
+        let run = Fetch::new().args(["--discard", "-w", format]).arg(server.url(path)).run();
+        assert_eq!(run.stdout_text(), expected, "{run}");
+    }
+    let run = Fetch::recorded().arg(server.url("/anchor#gone")).run();
+    assert_eq!(run.record()["url_effective"], server.url("/file.txt#there"), "{run}");
+}
+
+#[test]
+fn what_a_deadline_stops_took_until_then() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        "/moved" => Reply::redirect(302, "/silent").after(Duration::from_millis(400)),
+        "/half" => Reply::ok("0".repeat(50_000)).then_wait(&held).body("1"),
+        _ => Reply::ok("never").held_by(&held),
+    });
+    for (path, size) in [("/silent", 0), ("/half", 50_000), ("/moved", 0)] {
+        let began = Instant::now();
+        let run = Fetch::recorded().args(["--retry", "0", "-m", "1"]).arg(server.url(path)).run();
+        let all = began.elapsed().as_secs_f64();
+        run.assert_exit(1).assert_failed_with("timeout", 28).check_invariants(1);
+        let record = run.record();
+        let total = record["time_total"].as_f64().expect("a time");
+        // Of a chain every request, once.
+        assert!((1.0..=all).contains(&total), "{path}: {all}\n{run}");
+        assert_eq!(record["size_download"], size, "{run}");
+        let speed = record["speed_download"].as_f64().expect("a speed");
+        assert!((speed - f64::from(size) / total).abs() <= 1.0, "{path}\n{run}");
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Headers {
         self.fields.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
-    /// curl's form: an object in which each name has the list of its values.
+    /// curl's form, to the byte: an object in which each name has the list of its values.
     fn json(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for (name, _) in &self.fields {
@@ -62,7 +62,7 @@ impl Headers {
             let values: Vec<String> = self.values(name).map(quoted).collect();
             format!("{}:[{}]", quoted(name), values.join(","))
         };
-        format!("{{{}}}", names.iter().map(member).collect::<Vec<_>>().join(",\n"))
+        format!("{{{}\n}}", names.iter().map(member).collect::<Vec<_>>().join(",\n"))
     }
 }
 
@@ -137,6 +137,6 @@ mod tests {
             headers.read(format!("{line}\r\n").as_bytes());
         }
         assert_eq!(headers.fields, [("x-a".to_owned(), "1".to_owned()), ("x-a".to_owned(), "2".to_owned())]);
-        assert_eq!(headers.json(), r#"{"x-a":["1","2"]}"#);
+        assert_eq!(headers.json(), "{\"x-a\":[\"1\",\"2\"]\n}");
     }
 }

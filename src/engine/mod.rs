@@ -361,11 +361,17 @@ impl Engine {
     /// Ends a transfer that libcurl has not ended.
     fn end(&mut self, mut entry: Entry, result: Result<(), Failure>) {
         let (body, _) = entry.handle.get_mut().finish(false);
-        self.give_back(entry, body, result);
+        let took = entry.pulse.started().elapsed().saturating_sub(entry.job.spent());
+        let stats = stats::stopped_after(self.stats(&mut entry), took);
+        self.give_back(entry, body, result, stats);
     }
 
-    fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>) {
-        let stats = stats::read(&mut entry.handle, &self.options.extras);
+    /// What is known of a transfer that libcurl has ended.
+    fn stats(&self, entry: &mut Entry) -> Stats {
+        stats::read(&mut entry.handle, &entry.job, &self.options.extras)
+    }
+
+    fn give_back(&mut self, mut entry: Entry, body: Option<Body>, result: Result<(), Failure>, stats: Stats) {
         let (retry_after, connected) = (entry.handle.get_ref().retry_after(), entry.handle.get_ref().is_connected());
         let multiplexes = stats::multiplexes(&stats);
         if multiplexes == Some(true) {

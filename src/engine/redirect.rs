@@ -74,6 +74,10 @@ pub fn follow(rules: Rules, schemes: Schemes, job: &Job, answer: &Answer<'_>) ->
     }
     Ok(Hop {
         url: address.request_url,
+        fragment: location
+            .iter()
+            .position(|byte| *byte == b'#')
+            .map(|at| String::from_utf8_lossy(&location[at + 1..]).into_owned()),
         host: address.host,
         from: job.target_url().to_owned(),
         without_body: before.is_some_and(|hop| hop.without_body) || matches!(answer.status, 301..=303),

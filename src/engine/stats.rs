@@ -9,10 +9,10 @@ use super::extras;
 use super::ffi;
 use super::info::{Long, Off, Text};
 use super::transfer::Transfer;
-use crate::job::{Extra, Stats};
+use crate::job::{Extra, Job, Stats};
 
-/// Everything the record tells about an attempt, and what is `asked` beyond that.
-pub fn read(easy: &mut Easy2Handle<Transfer>, asked: &[Extra]) -> Stats {
+/// Everything the record tells about an attempt of `job`, and what is `asked` beyond that.
+pub fn read(easy: &mut Easy2Handle<Transfer>, job: &Job, asked: &[Extra]) -> Stats {
     let time = |info| micros(ffi::off(easy, info));
     let mut stats = Stats {
         http_version: ffi::long(easy, Long::HttpVersion).and_then(version),
@@ -30,7 +30,9 @@ pub fn read(easy: &mut Easy2Handle<Transfer>, asked: &[Extra]) -> Stats {
         extras: extras::read(easy, asked),
         ..Stats::default()
     };
-    stats.url_effective = lossy(easy.effective_url_bytes().ok().flatten());
+    let fragment = job.target_fragment().map(|fragment| format!("#{fragment}"));
+    stats.url_effective =
+        lossy(easy.effective_url_bytes().ok().flatten()).map(|url| url + fragment.as_deref().unwrap_or_default());
     stats.http_code = easy.response_code().ok().filter(|code| *code != 0);
     stats.content_type = lossy(easy.content_type_bytes().ok().flatten());
     stats.num_redirects = Some(0);
@@ -39,6 +41,13 @@ pub fn read(easy: &mut Easy2Handle<Transfer>, asked: &[Extra]) -> Stats {
     stats.remote_port =
         ffi::long(easy, Long::PrimaryPort).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
     stats
+}
+
+/// What changes where libcurl did not end the transfer: its clock stood since it last had to do with it.
+pub fn stopped_after(stats: Stats, took: Duration) -> Stats {
+    let time_total = stats.time_total.unwrap_or_default().max(took);
+    let speed = (!time_total.is_zero()).then(|| (stats.size_download as f64 / time_total.as_secs_f64()) as u64);
+    Stats { time_total: Some(time_total), speed_download: speed.or(stats.speed_download), ..stats }
 }
 
 /// Whether a transfer's connection carries several at once; `None` when no response told.

@@ -214,7 +214,8 @@ impl Engine {
                     classify::failure(error.code(), message, &entry.handle, &entry.job)
                 })
             });
-            self.give_back(entry, body, result);
+            let stats = self.stats(&mut entry);
+            self.give_back(entry, body, result, stats);
         }
     }
 
@@ -224,7 +225,8 @@ impl Engine {
         for token in self.tidings.busy.take() {
             if let Some(mut entry) = self.running.remove(&token) {
                 let (body, verdict) = entry.handle.get_mut().finish(true);
-                self.give_back(entry, body, verdict.unwrap_or(Ok(())));
+                let stats = self.stats(&mut entry);
+                self.give_back(entry, body, verdict.unwrap_or(Ok(())), stats);
             }
         }
     }

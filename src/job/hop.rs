@@ -9,6 +9,8 @@ use super::{Host, Job, Stats};
 pub struct Hop {
     /// The URL as it is sent, without user, password and fragment.
     pub url: String,
+    /// What stands behind the `#` in the redirect's.
+    pub fragment: Option<String>,
     /// Whom the request goes to.
     pub host: Host,
     /// The URL that led here.
@@ -30,6 +32,15 @@ impl Job {
     /// The URL of its next request.
     pub fn target_url(&self) -> &str {
         self.hop.as_ref().map_or(&self.request_url, |hop| &hop.url)
+    }
+
+    /// What stands behind the `#` of that URL, and is not sent; a mirror's is not kept.
+    pub fn target_fragment(&self) -> Option<&str> {
+        match &self.hop {
+            Some(hop) => hop.fragment.as_deref(),
+            None if self.is_at_mirror() => None,
+            None => self.url.split_once('#').map(|(_, fragment)| fragment),
+        }
     }
 
     /// Whether a redirect led to another origin than that of its URL, which alone its secrets are for.

@@ -9,7 +9,7 @@ use crate::job::{Datum, Extra};
 const NAMES: &[(&str, Extra, &str)] = &[
     ("certs", Extra::Certs, ""),
     ("ftp_entry_path", Extra::FtpEntryPath, ""),
-    ("header_json", Extra::HeaderJson, "{}"),
+    ("header_json", Extra::HeaderJson, "{\n}"),
     ("http_connect", Extra::HttpConnect, "000"),
     ("local_ip", Extra::LocalIp, ""),
     ("local_port", Extra::LocalPort, "0"),

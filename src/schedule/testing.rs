@@ -44,7 +44,15 @@ pub fn job(urlnum: u64, name: &str, now: Instant) -> Job {
 /// A redirect to a host.
 pub fn hop(name: &str) -> Box<Hop> {
     let (url, from) = (String::new(), String::new());
-    Box::new(Hop { url, host: host(name), from, without_body: false, heads: 0, stats: Stats::default() })
+    Box::new(Hop {
+        url,
+        fragment: None,
+        host: host(name),
+        from,
+        without_body: false,
+        heads: 0,
+        stats: Stats::default(),
+    })
 }
 
 /// What a server does with one request.
