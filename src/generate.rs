@@ -28,16 +28,35 @@ fn complete(shell: Shell, out: &mut dyn Write) -> std::io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut visible, "fetchmany", &mut script);
     match shell {
-        Shell::Bash => out.write_all(leave_files_to_bash(&String::from_utf8_lossy(&script)).as_bytes()),
+        Shell::Bash => out.write_all(as_bash_has_it(&String::from_utf8_lossy(&script)).as_bytes()),
+        Shell::Zsh => out.write_all(files_as_inputs(&String::from_utf8_lossy(&script)).as_bytes()),
         _ => out.write_all(&script),
     }
 }
 
+/// The generated script for zsh has each INPUT completed as the first word of a command line.
+fn files_as_inputs(script: &str) -> String {
+    let input =
+        |line: &str| line.strip_prefix("'*::inputs").and_then(|rest| Some(rest.split_once(":_default'")?.0.to_owned()));
+    let line = |line: &str| input(line).map_or(line.to_owned(), |told| format!("'*:inputs{told}:_files' \\"));
+    script.lines().map(|it| line(it) + "\n").collect()
+}
+
+/// The word before, or the option before `=`.
+const PREVIOUS: &str = r#"    prev="$3"
+    if [[ "${cur}" == "=" ]]; then
+        cur=""
+    elif [[ "${prev}" == "=" && ${COMP_CWORD} -ge 2 ]]; then
+        prev="${COMP_WORDS[COMP_CWORD - 2]}"
+    fi
+"#;
+
 /// The generated script for bash offers options where a name is wanted, and files cut at blanks. Where it offers nothing, bash
-/// completes names itself (`complete -o default`), and quotes them.
-fn leave_files_to_bash(script: &str) -> String {
+/// completes names itself (`complete -o default`), and quotes them. Nor does it know that to bash `=` is a word.
+fn as_bash_has_it(script: &str) -> String {
     let offers_options = "COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )";
     let script = script
+        .replacen("    prev=\"$3\"\n", PREVIOUS, 1)
         .replace(" || ${COMP_CWORD} -eq 1 ]]", " ]]")
         .replace("COMPREPLY=($(compgen -f \"${cur}\"))", "COMPREPLY=()");
     match script.rsplit_once(offers_options) {

@@ -138,6 +138,8 @@ fn bash_completes_options_and_their_values_and_leaves_names_to_itself() {
         ("--gener", ""),
         ("-j 5 --dry", "--dry-run"),
         ("--progress ''", "auto bars plain off"),
+        ("--progress =", "auto bars plain off"),
+        ("--progress = ba", "bars"),
         ("-d ''", "compopt -o plusdirs"),
     ] {
         assert_eq!(completed(words).unwrap_or(expected.to_owned()), expected, "{words}");

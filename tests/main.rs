@@ -51,6 +51,7 @@ mod resume;
 mod retries;
 mod secrets;
 mod servers;
+mod shells;
 mod signals;
 mod sinks;
 mod slow_disk;
