@@ -12,6 +12,7 @@ mod auto;
 mod bandwidth;
 mod behind;
 mod checksums;
+mod clients;
 mod clocks;
 mod codings;
 mod config;

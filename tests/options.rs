@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
-use rcgen::ExtendedKeyUsagePurpose;
 use sha2::{Digest, Sha256};
 
 use crate::harness::authority::Alpn;
@@ -276,32 +275,6 @@ fn hosts_may_be_asked_without_the_proxy() {
     let server = echo();
     fetch_one(&["-x", &refusing_url(), "--noproxy", "127.0.0.1"], &server.url("/a")).assert_exit(0);
     fetch_one(&["-x", &refusing_url(), "--noproxy", "example.com"], &server.url("/a")).assert_exit(1);
-}
-
-#[test]
-fn a_client_shows_its_certificate() {
-    let authority = Authority::new();
-    let server =
-        Server::tls(&authority.identity_asking_for_client_certificates(), Alpn::Http2, |_| Reply::ok("welcome"));
-    let client =
-        authority.issue(&["client"], |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
-    let fetch = |args: &[&str]| {
-        let fetch = Fetch::recorded().args(["--retry-delay", "0.01", "--cacert"]).arg(authority.pem()).args(args);
-        client.write(&fetch.place().work());
-        let both = format!("{}{}", fetch.place().read_text("cert.pem"), fetch.place().read_text("key.pem"));
-        fetch.place().write("both.pem", both);
-        fetch.arg(server.url("/a")).run()
-    };
-    fetch(&[]).assert_exit(1);
-    fetch(&["-E", "cert.pem", "--key", "key.pem"]).assert_exit(0);
-    fetch(&["-E", "both.pem"]).assert_exit(0);
-    fetch(&["-E", "both.pem:not-needed"]).assert_exit(0);
-    fetch(&["-E", "missing.pem"]).assert_exit(2).assert_stderr_has("missing.pem");
-    fetch(&["-E", "cert.pem", "--key", "missing.pem"]).assert_exit(2).assert_stderr_has("missing.pem");
-    // A certificate without its key: said once, not tried again.
-    let run = fetch(&["-E", "cert.pem"]);
-    run.assert_exit(1).assert_failed("local");
-    assert_eq!(run.record()["num_retries"], 0, "{run}");
 }
 
 #[test]

@@ -186,31 +186,62 @@ fn tls(given: &mut RequestArgs) -> anyhow::Result<Tls> {
         check_authorities(path).with_context(|| format!("{namer}: read the authorities {}", path.display()))?;
     }
     let cacert = cacert.map(|(_, path)| path);
-    let client = match given.cert.take() {
-        None => None,
-        Some(cert) => {
-            let (cert, with_it) = certificate(&cert);
-            let password = match secret::typed("--pass", given.pass.take())?.or(with_it) {
-                Some(password) => Some(password),
-                None => secret::environment("FETCHMANY_PASS")?,
-            };
-            read("--cert", &cert)?;
-            if let Some(key) = &given.key {
-                read("--key", key)?;
-            }
-            let password = Token(password.unwrap_or_default());
-            Some(Client { cert, key: given.key.take(), password })
-        }
-    };
+    let client = client(given)?;
     let pinned = given.pinnedpubkey.take();
-    if let Some(file) = pinned.as_deref().filter(|pinned| !pinned.starts_with("sha256//")) {
-        std::fs::read(file).with_context(|| format!("--pinnedpubkey {file}"))?;
-    }
+    pinned.as_deref().map_or(Ok(()), check_pins)?;
     let curves = given.curves.take();
     if let Some(curves) = curves.as_deref().filter(|curves| !engine::curves_are_known(curves)) {
         bail!("--curves {curves}: OpenSSL does not know all of these");
     }
     Ok(Tls { verify, cacert, client, pinned, curves })
+}
+
+fn client(given: &mut RequestArgs) -> anyhow::Result<Option<Client>> {
+    let (key, pass) = (given.key.take(), given.pass.take());
+    let Some(cert) = given.cert.take() else {
+        return match (key, pass) {
+            (Some(_), _) => bail!("--key: it goes with --cert FILE, which is missing"),
+            (None, Some(_)) => bail!("--pass: it goes with --cert FILE, which is missing"),
+            (None, None) => Ok(None),
+        };
+    };
+    let (cert, with_it) = certificate(&cert);
+    read("--cert", &cert)?;
+    let option = if key.is_some() { "--key" } else { "--cert" };
+    let file = key.as_deref().unwrap_or(&cert);
+    let text = read(option, file)?;
+    let password = match secret::typed("--pass", pass)?.or(with_it) {
+        Some(password) => Some(password),
+        None => secret::environment("FETCHMANY_PASS")?,
+    };
+    let (file, is_given) = (file.display().to_string(), password.is_some());
+    let client = Client { cert, key, password: Token(password.unwrap_or_default()) };
+    if !engine::client_is_usable(&client) {
+        match (text.contains("ENCRYPTED"), is_given) {
+            (true, true) => bail!("{option} {file}: the password does not open the key (--pass, FETCHMANY_PASS)"),
+            (true, false) => bail!("{option} {file}: the key needs a password (--pass, FETCHMANY_PASS)"),
+            (false, _) => {
+                bail!("{option} {file}: there is no key in it (PEM) that belongs to the certificate of --cert")
+            }
+        }
+    }
+    Ok(Some(client))
+}
+
+/// The path of a public key, or hashes of keys: `sha256//` with 32 bytes in base64, and `;` between them.
+fn check_pins(pinned: &str) -> anyhow::Result<()> {
+    if !pinned.starts_with("sha256//") {
+        return std::fs::read(pinned).map(drop).with_context(|| format!("--pinnedpubkey {pinned}"));
+    }
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    let is_hash = |pin: &str| {
+        let digits = pin.strip_prefix("sha256//").and_then(|hash| hash.strip_suffix('='));
+        digits.is_some_and(|digits| digits.len() == 43 && digits.bytes().all(is_digit))
+    };
+    match pinned.split(';').find(|pin| !is_hash(pin)) {
+        Some(pin) => bail!("--pinnedpubkey {pin}: a hash is sha256// and 44 characters of base64"),
+        None => Ok(()),
+    }
 }
 
 /// curl's `FILE[:PASSWORD]`: `\:` and `\\` stand for a colon and a backslash in the name.

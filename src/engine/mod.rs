@@ -49,7 +49,7 @@ pub use deadlines::{Deadlines, SlowLimit};
 pub use done::Done;
 pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
 pub use ffi::stdout_was_closed;
-pub use probe::{curves_are_known, high_descriptors_work};
+pub use probe::{client_is_usable, curves_are_known, high_descriptors_work};
 pub use redirect::Rules as Redirects;
 pub use route::{Family, Route};
 pub use throttle::Bandwidth;

@@ -2,7 +2,8 @@
 //!
 //! Descriptors of 1024 and above: a libcurl built without `HAVE_POLL` waits with `select()`, which cannot, and every
 //! connect on such a descriptor fails as if the server had refused it. The flag is set for our own build, but the
-//! program may have been built elsewhere. And names that only OpenSSL knows, before thousands of transfers fail by one.
+//! program may have been built elsewhere. And what only OpenSSL knows, before thousands of transfers fail by it: names of
+//! groups, a key and its password.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, IntoRawFd};
@@ -12,6 +13,7 @@ use curl::easy::{Easy2, Handler};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::tls::Client;
 use super::{Fault, ffi};
 
 /// The first descriptor that `select()` cannot watch.
@@ -73,19 +75,30 @@ fn connects() -> bool {
 
 /// Whether libcurl can offer these groups for the key exchange of TLS; so, too, where that cannot be tried.
 pub fn curves_are_known(curves: &str) -> bool {
-    let Ok(listener) = TcpListener::bind(("127.0.0.1", 0)) else { return true };
-    let Ok(address) = listener.local_addr() else { return true };
-    // It hangs up on whoever offers them.
-    let hang_up = std::thread::Builder::new().spawn(move || drop(listener.accept()));
+    !begins(|easy| ffi::curves(easy, curves)).is_err_and(|error| error.code() == curl_sys::CURLE_SSL_CIPHER)
+}
+
+/// Whether libcurl can show this certificate, and use its key; so, too, where that cannot be tried.
+pub fn client_is_usable(client: &Client) -> bool {
+    // The second one stands for a key that is none, or another one's.
+    const UNUSABLE: [curl_sys::CURLcode; 2] = [curl_sys::CURLE_SSL_CERTPROBLEM, curl_sys::CURLE_BAD_FUNCTION_ARGUMENT];
+    !begins(|easy| client.apply(easy)).is_err_and(|error| UNUSABLE.contains(&error.code()))
+}
+
+/// Begins a handshake with a listener of our own that hangs up on whoever tries; what `option` asks for is looked at before
+/// anything is sent.
+fn begins(option: impl FnOnce(&mut Easy2<Plain>) -> Result<(), curl::Error>) -> Result<(), curl::Error> {
+    let Ok(listener) = TcpListener::bind(("127.0.0.1", 0)) else { return Ok(()) };
+    let Ok(address) = listener.local_addr() else { return Ok(()) };
+    if std::thread::Builder::new().spawn(move || drop(listener.accept())).is_err() {
+        return Ok(());
+    }
     let mut easy = Easy2::new(Plain);
-    let offer = |easy: &mut Easy2<Plain>| {
-        easy.url(&format!("https://{address}/"))?;
-        easy.noproxy("*")?;
-        ffi::curves(easy, curves)?;
-        easy.timeout(TIMEOUT)?;
-        easy.perform()
-    };
-    hang_up.is_err() || !offer(&mut easy).is_err_and(|error| error.code() == curl_sys::CURLE_SSL_CIPHER)
+    easy.url(&format!("https://{address}/"))?;
+    easy.noproxy("*")?;
+    option(&mut easy)?;
+    easy.timeout(TIMEOUT)?;
+    easy.perform()
 }
 
 #[cfg(test)]

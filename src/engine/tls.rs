@@ -34,6 +34,16 @@ pub struct Client {
     pub password: Token,
 }
 
+impl Client {
+    /// Has `easy` show this.
+    pub fn apply<H>(&self, easy: &mut Easy2<H>) -> Result<(), curl::Error> {
+        easy.ssl_cert(&self.cert)?;
+        easy.ssl_key(self.key.as_ref().unwrap_or(&self.cert))?;
+        // Also an empty one: without it OpenSSL would ask on the terminal, and everything else wait.
+        easy.key_password(&self.password.0)
+    }
+}
+
 /// Certificate checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
@@ -60,10 +70,7 @@ impl Tls {
             easy.doh_ssl_verify_host(false)?;
         }
         if let Some(client) = &self.client {
-            easy.ssl_cert(&client.cert)?;
-            easy.ssl_key(client.key.as_ref().unwrap_or(&client.cert))?;
-            // Also an empty one: without it OpenSSL would ask on the terminal, and everything else wait.
-            easy.key_password(&client.password.0)?;
+            client.apply(easy)?;
         }
         if let Some(pinned) = &self.pinned {
             easy.pinned_public_key(pinned)?;
