@@ -78,6 +78,9 @@ impl Config {
         // Before what is given is taken.
         let notes = notes(&args);
         let request = request::request(&mut args)?;
+        if args.retry_failed && args.journal.is_none() {
+            bail!("--retry-failed: it goes with --journal FILE, which is missing");
+        }
         let target = target(&args)?;
         let stream =
             if matches!(target, sink::Target::Stdout) { report::Stream::Stderr } else { report::Stream::Stdout };

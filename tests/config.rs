@@ -105,7 +105,7 @@ fn a_mistake_is_named_with_its_file_line_and_option_before_anything_is_sent() {
         ("--generate man", "conf:1: "),
         ("--parallel-max 8", "it is called --jobs here"),
         // What it needs may stand on another line, or be typed.
-        ("--retry-failed\n-j 8", "conf:1: the following required arguments were not provided: --journal <FILE>"),
+        ("--retry-failed\n-j 8", "conf:1: --retry-failed: it goes with --journal FILE"),
         ("--tree\n-j 8\n--discard", "conf:3: the argument '--tree' cannot be used with '--discard'"),
         ("--color sometimes", "possible values: auto, always, never"),
         // Errors of meaning.

@@ -34,6 +34,34 @@ fn the_password_of_a_proxy_is_told_to_nobody() {
 }
 
 #[test]
+fn a_url_that_an_option_swallowed_shows_no_password() {
+    let help = Fetch::new().arg("--help").run();
+    let options: Vec<&str> = help
+        .stdout_text()
+        .lines()
+        .filter_map(|line| line.split_once("--"))
+        .filter_map(|(before, rest)| {
+            let is_first = before.trim().is_empty() || before.trim_start().starts_with('-');
+            rest.split_once(" <").filter(|(name, _)| is_first && !name.contains(' ')).map(|(name, _)| name)
+        })
+        .collect();
+    assert!(options.len() > 50 && options.contains(&"jobs") && options.contains(&"unix-socket"), "{options:?}");
+    let swallowed = options.iter().chain(&["jbos", "proxy-user"]);
+    let with_scheme = swallowed.map(|option| (*option, "http://u:S3CR3T@h.invalid/"));
+    // Without one it may be the name of a file.
+    let without = ["jobs", "rate", "max-time", "if-exists", "resolve", "proto", "request", "header", "proxy"];
+    let swallowed = with_scheme.chain(without.map(|option| (option, "u:S3CR3T@h.invalid")));
+    let lines = swallowed
+        .flat_map(|(option, url)| [vec![format!("--{option}"), url.to_owned()], vec![format!("--{option}={url}")]]);
+    let flags = ["quiet", "json"].map(|flag| vec![format!("--{flag}=http://u:S3CR3T@h.invalid/")]);
+    for args in lines.chain(flags) {
+        let run = Fetch::new().args(args).run();
+        let told = [run.stdout_text(), run.stderr_text()].concat().to_lowercase();
+        assert!(!told.contains("s3cr3t"), "{run}");
+    }
+}
+
+#[test]
 fn a_secret_header_is_told_to_nobody_whatever_the_answer() {
     let refusing = refusing_url();
     let server = Server::http(move |seen: &Seen| match seen.path.as_str() {

@@ -7,7 +7,6 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind as Mistake;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -53,23 +52,15 @@ pub fn merged(command: &Command, typed: &[OsString], matches: &ArgMatches) -> Re
         if (adds || !typed_too) && !typed_ones.iter().any(excluded) {
             chosen.push(line);
             merged.words = together(typed, &chosen);
-            // What it needs may follow.
-            match command.clone().try_get_matches_from(&merged.words) {
-                Err(error) if error.kind() != Mistake::MissingRequiredArgument => {
-                    return Err(format!("{path}:{number}: {}", sentence(error, &longs)));
-                }
-                _ if !typed_too => merged.origins.add(shown(arg), &path, number, adds),
-                _ => {}
+            if let Err(error) = command.clone().try_get_matches_from(&merged.words) {
+                return Err(format!("{path}:{number}: {}", sentence(error, &longs)));
+            }
+            if !typed_too {
+                merged.origins.add(shown(arg), &path, number, adds);
             }
         }
     }
-    let Err(error) = command.clone().try_get_matches_from(&merged.words) else { return Ok(merged) };
-    let is_at_fault = |at: &usize| {
-        let others = [&chosen[..*at], &chosen[at + 1..]].concat();
-        command.clone().try_get_matches_from(together(typed, &others)).is_ok()
-    };
-    let number = (0..chosen.len()).find(is_at_fault).map(|at| format!(":{}", chosen[at].number));
-    Err(format!("{path}{}: {}", number.unwrap_or_default(), sentence(error, &longs)))
+    Ok(merged)
 }
 
 /// The words of `lines` behind the program's name, before everything else: what comes later wins.
@@ -127,10 +118,7 @@ fn option<'a>(command: &'a Command, longs: &[String], words: &[String]) -> Resul
         return Err(format!("{} belongs on the command line", shown(arg)));
     }
     match (alone, arg) {
-        (Err(error), None) => Err(sentence(error, longs)),
-        // What it needs may stand on another line.
-        (Err(error), Some(_)) if error.kind() != Mistake::MissingRequiredArgument => Err(sentence(error, longs)),
-        (Err(_), Some(arg)) => Ok(arg),
+        (Err(error), _) => Err(sentence(error, longs)),
         (Ok(alone), arg) => {
             let given = command.get_arguments().filter(|arg| is_typed(arg, &alone));
             arg.filter(|_| given.count() == 1).ok_or("one option a line; quote a value with spaces".to_owned())

@@ -19,6 +19,9 @@ pub fn sentence(mut error: clap::Error, longs: &[String]) -> String {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return "this belongs on the command line".to_owned();
     }
+    if let Some(said) = foreign(&error) {
+        return said;
+    }
     suggest(&mut error, longs);
     explain_head(&mut error);
     hide(&mut error);
@@ -40,25 +43,34 @@ pub fn sentence(mut error: clap::Error, longs: &[String]) -> String {
     said
 }
 
-/// Says about an unknown option what it is called here, or which one is written nearly like it. What clap finds similar
-/// may do harm: `--discard` for `--disable`.
-fn suggest(error: &mut clap::Error, longs: &[String]) {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return;
+/// The option that nobody knows, without its value.
+fn unknown(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(unknown)) if error.kind() == ErrorKind::UnknownArgument => unknown.split('=').next(),
+        _ => None,
     }
-    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return };
-    let unknown = unknown.split('=').next().unwrap_or_default();
-    let near = || {
-        let near = longs.iter().filter(|long| is_near(unknown, long));
-        let nearest = near.min_by_key(|long| distance(unknown, long));
-        nearest.map(|long| format!("there is {long}"))
-    };
-    let tip = foreign::instead(unknown).map(str::to_owned).or_else(near);
+}
+
+/// Says about an option that others have what does it here.
+fn foreign(error: &clap::Error) -> Option<String> {
+    let unknown = unknown(error)?;
+    let instead = foreign::instead(unknown)?;
+    Some(match instead.strip_prefix("there is none") {
+        Some(why) => format!("there is no {unknown} here{why}"),
+        None => format!("{unknown}: {instead}"),
+    })
+}
+
+/// Says about any other unknown option which one is written nearly like it. What clap finds similar may do harm:
+/// `--discard` for `--disable`.
+fn suggest(error: &mut clap::Error, longs: &[String]) {
+    let Some(unknown) = unknown(error) else { return };
+    let near = longs.iter().filter(|long| is_near(unknown, long));
+    let nearest = near.min_by_key(|long| distance(unknown, long));
+    let tip = nearest.map(|long| StyledStr::from(format!("there is {long}")));
     error.remove(ContextKind::SuggestedArg);
     error.remove(ContextKind::Suggested);
-    if let Some(tip) = tip {
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
-    }
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tip.into_iter().collect()));
 }
 
 /// Whether each URL seems to be given its name, as in curl's `-o FILE URL -o FILE URL`. Here the last would name all.
@@ -69,14 +81,15 @@ pub fn names_each_url(typed: &[OsString], inputs: usize) -> bool {
     inputs > 1 && typed.iter().filter(is_output).count() > 1
 }
 
-/// The one conflict that needs a reason: to others `-I -o FILE` writes the headers.
+/// The one option whose conflicts need a reason: to others `-I -o FILE` writes the headers.
 fn explain_head(error: &mut clap::Error) {
-    let is = |arg: Option<&ContextValue>| format!("{arg:?}").contains("--head");
-    if error.kind() == ErrorKind::ArgumentConflict
-        && (is(error.get(ContextKind::InvalidArg)) || is(error.get(ContextKind::PriorArg)))
-    {
-        let tip = StyledStr::from("HEAD requests bring nothing to write; --json tells what is known of an answer");
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    let args = format!("{:?} {:?}", error.get(ContextKind::InvalidArg), error.get(ContextKind::PriorArg));
+    if error.kind() == ErrorKind::ArgumentConflict && args.contains("\"--head") {
+        let tip = match args.contains("\"--request") {
+            true => "--head is a method already",
+            false => "HEAD requests bring nothing to write; --json tells what is known of an answer",
+        };
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     }
 }
 
@@ -85,8 +98,11 @@ fn hide(error: &mut clap::Error) {
         ContextValue::String(arg) => SECRET.iter().any(|secret| arg.starts_with(secret)),
         _ => false,
     };
-    // One that takes no value may have got what was meant for another.
-    let hidden = error.kind() == ErrorKind::TooManyValues || error.get(ContextKind::InvalidArg).is_some_and(is_secret);
+    let may_be_url = |value: &ContextValue| matches!(value, ContextValue::String(value) if value.contains('@'));
+    // One that takes no value may have got what was meant for another, and so may one that swallowed the next word.
+    let hidden = error.kind() == ErrorKind::TooManyValues
+        || error.get(ContextKind::InvalidArg).is_some_and(is_secret)
+        || error.get(ContextKind::InvalidValue).is_some_and(may_be_url);
     if hidden && error.get(ContextKind::InvalidValue).is_some() {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
     }

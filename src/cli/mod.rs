@@ -154,7 +154,7 @@ pub struct Args {
     ///
     /// Tried again are failures to resolve, to connect and to shake hands, deadlines, broken connections and bodies, and
     /// the statuses 408, 425, 429, 500, 502, 503, 504 and 520 to 524.
-    #[arg(long, value_name = "N", default_value = "4", help_heading = "Trying")]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = values::attempts, help_heading = "Trying")]
     pub retry: u32,
 
     /// Fixed delay between attempts; without it, or with 0, one second on average, doubled each time, with jitter
@@ -207,7 +207,7 @@ pub struct Args {
     pub journal: Option<PathBuf>,
 
     /// Try again also what the journal has as failed for good
-    #[arg(long, requires = "journal", help_heading = "Job")]
+    #[arg(long, help_heading = "Job")]
     pub retry_failed: bool,
 
     /// Verify files against FILE, in the format of sha256sum, sha1sum or md5sum
@@ -373,10 +373,10 @@ pub fn with_hint(message: impl std::fmt::Display) -> String {
     format!("{message} (see fetchmany --help)")
 }
 
-/// The options that are shown, with their dashes.
+/// The options that are shown, and curl's that are taken and change nothing, with their dashes.
 pub fn longs(command: &Command) -> Vec<String> {
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
-    let longs = shown.filter_map(clap::Arg::get_long).map(|long| format!("--{long}"));
+    let longs = shown.filter_map(clap::Arg::get_long).chain(CURLS_WISHES).map(|long| format!("--{long}"));
     longs.collect()
 }
 

@@ -104,11 +104,11 @@ pub struct RequestArgs {
     pub cert: Option<String>,
 
     /// Private key of the client certificate, a PEM file, where it is not in the same one
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 
     /// Password of the private key; @FILE or FETCHMANY_PASS keep it from the command line
-    #[arg(long, value_name = "PASSWORD|@FILE", requires = "cert")]
+    #[arg(long, value_name = "PASSWORD|@FILE")]
     pub pass: Option<String>,
 
     /// Accept only servers with one of these public keys

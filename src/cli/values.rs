@@ -52,6 +52,11 @@ pub fn seconds_from_one(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of attempts.
+pub fn attempts(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "a number of attempts, such as 4, or 0 for none after the first".into())
+}
+
 /// Redirects that are followed when there is no limit: a chain that is longer leads nowhere.
 const MOST_REDIRECTS: u32 = 1000;
 
@@ -188,7 +193,7 @@ pub fn schemes(text: &str) -> Result<Schemes, String> {
             "all" => schemes = Schemes { http: on, https: on },
             // Never used.
             _ if !on => {}
-            name => return Err(format!("only http and https are fetched, not {name:?}")),
+            _ => return Err("only http and https are fetched".into()),
         }
     }
     match schemes {

@@ -50,7 +50,7 @@ use self::slots::Slots;
 use self::streams::Streams;
 use self::terminal::Environment;
 use crate::outlet::Outlet;
-use crate::text::without_error_numbers;
+use crate::text::{without_error_numbers, without_quoted_credentials};
 
 pub use self::options::{ColorChoice, Options, ProgressStyle, Results, Stream};
 pub use self::progress::{Active, Pauses, Progress};
@@ -121,7 +121,10 @@ enum Show {
 /// Says on standard error why the run ends, escaped. Where nobody hears it, it is dropped.
 pub fn fatal(error: &anyhow::Error) {
     let mut line = String::from("fetchmany: ");
-    escape::push_str(&mut line, &without_error_numbers(&format!("{error:#}")));
+    let said = without_error_numbers(&format!("{error:#}"));
+    // Any value may be a URL that was meant for the list.
+    let said = if said.contains("://") { without_quoted_credentials(&said) } else { said };
+    escape::push_str(&mut line, &said);
     line.push('\n');
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
