@@ -7,10 +7,10 @@ use clap_complete::Shell;
 
 use crate::cli::{self, Generate};
 
-/// Writes what was asked for.
-pub fn write(what: Generate, out: &mut dyn Write) -> std::io::Result<()> {
+/// Writes what was asked for; `variables` are those of `--write-out`.
+pub fn write(what: Generate, variables: &[String], out: &mut dyn Write) -> std::io::Result<()> {
     match what {
-        Generate::Man => man(out),
+        Generate::Man => man(variables, out),
         Generate::CompleteBash => complete(Shell::Bash, out),
         Generate::CompleteZsh => complete(Shell::Zsh, out),
         Generate::CompleteFish => complete(Shell::Fish, out),
@@ -77,7 +77,10 @@ const WIDTH: usize = 78;
 /// Sections of the manual page that no option has.
 const SECTIONS: &str = include_str!("generate/sections.roff");
 
-fn man(out: &mut dyn Write) -> std::io::Result<()> {
+/// Stands in [`SECTIONS`] for the names of all variables.
+const VARIABLES: &str = "@VARIABLES@";
+
+fn man(variables: &[String], out: &mut dyn Write) -> std::io::Result<()> {
     let definition = clap_mangen::Man::new(cli::command());
     let definition = definition.title("FETCHMANY").section("1").date(DATE).manual("User Commands");
     let mut page = Vec::new();
@@ -86,7 +89,7 @@ fn man(out: &mut dyn Write) -> std::io::Result<()> {
     page.write_all(SYNOPSIS.as_bytes())?;
     definition.render_description_section(&mut page)?;
     definition.render_options_section(&mut page)?;
-    page.write_all(SECTIONS.as_bytes())?;
+    page.write_all(SECTIONS.replace(VARIABLES, &variables.join(", ")).as_bytes())?;
     out.write_all(tidy(&String::from_utf8_lossy(&page)).as_bytes())
 }
 

@@ -61,7 +61,7 @@ fn run() -> Result<Exit, Fatal> {
 
 fn start(args: Args) -> Result<Exit, Fatal> {
     if let Some(what) = args.generate {
-        return match generate::write(what, &mut std::io::stdout().lock()) {
+        return match generate::write(what, &report::variables(), &mut std::io::stdout().lock()) {
             Ok(()) => Ok(Exit::Ok),
             Err(error) => Err(anyhow::Error::new(error).context("write to standard output")).or_exit(Exit::Local),
         };

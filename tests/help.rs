@@ -49,6 +49,24 @@ fn the_manual_page_and_the_completions_know_every_option() {
 }
 
 #[test]
+fn the_manual_page_knows_every_variable() {
+    let manual = said(&["--generate", "man"]);
+    let (_, section) = manual.split_once(".SH \"WRITE\\-OUT FORMATS\"").expect("a section about them");
+    let (section, _) = section.split_once("\n.SH").expect("another one");
+    let words: BTreeSet<&str> = section.split([' ', ',', '\n']).collect();
+    // The list that the program itself gives, and what it leaves out of it.
+    let run = Fetch::new().args(["-w", "%{x}", "http://h.invalid/"]).run();
+    let (_, listed) = run.assert_exit(2).stderr_text().split_once("there are ").expect("a list");
+    let listed = listed.split(", ").take_while(|name| *name != "json");
+    let names: Vec<&str> =
+        listed.chain(["url.host", "urle.fragment", "%{json}", "%{onerror}", "%header{NAME}"]).collect();
+    assert!(names.len() > 60 && names.contains(&"certs"), "{names:?}");
+    for name in names {
+        assert!(words.contains(name), "{name}: {section}");
+    }
+}
+
+#[test]
 fn the_manual_page_has_the_sections_that_people_look_for() {
     let manual = said(&["--generate", "man"]);
     let sections: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
@@ -62,6 +80,7 @@ fn the_manual_page_has_the_sections_that_people_look_for() {
         "\"OUTPUT FILES\"",
         "\"HOW SERVERS ARE TREATED\"",
         "\"RESULT RECORD\"",
+        "\"WRITE\\-OUT FORMATS\"",
         "\"EXIT STATUS\"",
         "SIGNALS",
         "ENVIRONMENT",

@@ -226,9 +226,9 @@ pub struct Args {
 
     /// Print FORMAT for each URL instead, with curl's %{variables}
     ///
-    /// Variables are the keys of the record (see RESULT RECORD), response_code, url.host, urle.host and the like (scheme, host,
-    /// port, path, query, fragment of the URL as typed and of the last one), and json for the record itself. \n, \r and \t
-    /// are what they are in C, %% is a percent sign. What follows %{stderr} goes to standard error, what follows
+    /// Variables are the keys of the record, those of curl, url.host, urle.host and the like (scheme, host, port, path, query,
+    /// fragment of the URL as typed and of the last one), and json for the record itself; the manual lists them all.
+    /// %header{NAME} is a header of the last response. \n, \r and \t are what they are in C, %% is a percent sign. What follows %{stderr} goes to standard error, what follows
     /// %output{FILE} to that file (%output{>>FILE} adds to it), what follows %{stdout} to where results go; what follows
     /// %{onerror} is for failures alone. @FILE reads the format from a file, @- from standard input. No line end is added.
     #[arg(

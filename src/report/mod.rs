@@ -31,6 +31,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod units;
+mod variables;
 mod writeout;
 
 use std::io::Write;
@@ -57,7 +58,7 @@ pub use self::progress::{Active, Pauses, Progress};
 pub use self::streams::Lost;
 pub use self::summary::Again;
 pub use self::tally::Tally;
-pub use self::writeout::Format;
+pub use self::writeout::{Format, names as variables};
 
 /// Ten pictures a second look alive; more only cost.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);

@@ -5,14 +5,13 @@
 //!
 //! Must not know where a piece of text goes, beyond which of the destinations it is for.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use serde_json::{Map, Value};
-use url::Url;
 
-use super::{escape, extras};
+use super::extras;
+use super::variables::{self, Part, Variable};
 use crate::job::{Datum, Extra};
 
 /// Everything between two marks, in order.
@@ -58,82 +57,6 @@ enum Piece {
     /// What follows is for failures alone.
     OnError,
 }
-
-/// A key of the record.
-#[derive(Debug, PartialEq, Eq)]
-struct Variable {
-    name: &'static str,
-    /// How it reads when it is `null`.
-    unknown: &'static str,
-}
-
-const fn variable(name: &'static str, unknown: &'static str) -> Variable {
-    Variable { name, unknown }
-}
-
-/// Every key of the record.
-const VARIABLES: &[Variable] = &[
-    variable("urlnum", "0"),
-    variable("source", ""),
-    variable("line", "0"),
-    variable("id", ""),
-    variable("result", ""),
-    variable("error_class", ""),
-    variable("exitcode", "0"),
-    variable("errormsg", ""),
-    variable("url", ""),
-    variable("url_effective", ""),
-    variable("filename_effective", ""),
-    variable("size", ""),
-    variable("sha256", ""),
-    variable("resume_from", ""),
-    variable("http_code", "000"),
-    variable("http_version", "0"),
-    variable("content_type", ""),
-    variable("size_download", "0"),
-    variable("speed_download", "0"),
-    variable("num_redirects", "0"),
-    variable("num_retries", "0"),
-    variable("num_connects", "0"),
-    variable("remote_ip", ""),
-    variable("remote_port", "0"),
-    variable("scheme", ""),
-    variable("time_queue", "0.000000"),
-    variable("host_paused", ""),
-    variable("time_namelookup", "0.000000"),
-    variable("time_connect", "0.000000"),
-    variable("time_appconnect", "0.000000"),
-    variable("time_starttransfer", "0.000000"),
-    variable("time_total", "0.000000"),
-    variable("conn_id", "-1"),
-    variable("xfer_id", "-1"),
-];
-
-/// Other names that curl has for a key.
-const ALIASES: &[(&str, &str)] = &[("response_code", "http_code")];
-
-/// `%{url.host}` is of the URL as typed, `%{urle.host}` of the last one after redirects.
-const URLS: &[(&str, &str)] = &[("url", "url"), ("urle", "url_effective")];
-
-/// A part of a URL, by curl's name. User and password are in no URL here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Scheme,
-    Host,
-    Port,
-    Path,
-    Query,
-    Fragment,
-}
-
-const PARTS: &[(&str, Part)] = &[
-    ("scheme", Part::Scheme),
-    ("host", Part::Host),
-    ("port", Part::Port),
-    ("path", Part::Path),
-    ("query", Part::Query),
-    ("fragment", Part::Fragment),
-];
 
 impl Format {
     /// A format as it is typed: `@FILE` is in a file, `@-` on standard input.
@@ -240,7 +163,7 @@ impl Format {
         }))
     }
 
-    /// Hands out what is to be said of `record`, an object of [`VARIABLES`], whose one line of JSON is `json`, and of `data`,
+    /// Hands out what is to be said of `record`, whose one line of JSON is `json`, and of `data`,
     /// what the [`Format::extras`] were.
     pub fn write(&self, record: &Map<String, Value>, json: &str, data: &[Datum], mut out: impl FnMut(To, &str)) {
         let mut to = To::Results;
@@ -280,58 +203,34 @@ fn braced<'a>(text: &'a str, start: &str) -> Result<Option<&'a str>, String> {
 
 impl Piece {
     fn of(name: &str) -> Result<Piece, String> {
-        match name {
-            "json" => return Ok(Piece::Json),
-            "stdout" => return Ok(Piece::To(To::Results)),
-            "stderr" => return Ok(Piece::To(To::Stderr)),
-            "onerror" => return Ok(Piece::OnError),
-            _ => {}
+        if let Some((_, piece)) = MARKS.iter().find(|(mark, _)| *mark == name) {
+            return Ok(piece.clone());
         }
-        if let Some((url, part)) = name.split_once('.')
-            && let (Some((_, of)), Some((_, part))) =
-                (URLS.iter().find(|(name, _)| *name == url), PARTS.iter().find(|(name, _)| *name == part))
-        {
-            return Ok(Piece::Part { of, part: *part });
+        if let Some((of, part)) = variables::part(name) {
+            return Ok(Piece::Part { of, part });
         }
-        let key = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, key)| *key);
-        let known = VARIABLES.iter().find(|variable| variable.name == key);
-        known.map(Piece::Key).ok_or_else(|| {
-            let names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).chain(extras::names()).collect();
-            format!("unknown variable %{{{name}}}; there are {}, url.host and the like, json", names.join(", "))
+        variables::named(name).map(Piece::Key).ok_or_else(|| {
+            let listed = variables::listed().chain(extras::names()).chain(MARKS.iter().map(|(mark, _)| *mark));
+            let listed = listed.collect::<Vec<_>>().join(", ");
+            format!("unknown variable %{{{name}}}; there are {listed}, url.host and the like, %header{{NAME}}, %output{{FILE}}")
         })
     }
 }
 
-impl Variable {
-    fn push(&self, out: &mut String, record: &Map<String, Value>) {
-        // Writing to a String does not fail.
-        let _ = match record.get(self.name) {
-            None | Some(Value::Null) => out.write_str(self.unknown),
-            Some(Value::String(text)) => {
-                escape::push_str(out, text);
-                Ok(())
-            }
-            Some(value) if self.name.starts_with("time_") => write!(out, "{:.6}", value.as_f64().unwrap_or_default()),
-            Some(value) if self.name == "http_code" => write!(out, "{:03}", value.as_u64().unwrap_or_default()),
-            Some(value) => write!(out, "{value}"),
-        };
-    }
-}
+/// What stands in braces and is no variable.
+const MARKS: &[(&str, Piece)] = &[
+    ("json", Piece::Json),
+    ("stdout", Piece::To(To::Results)),
+    ("stderr", Piece::To(To::Stderr)),
+    ("onerror", Piece::OnError),
+];
 
-impl Part {
-    fn push(self, out: &mut String, url: Option<&str>) {
-        let Some(url) = url.and_then(|url| Url::parse(url).ok()) else { return };
-        match self {
-            Part::Scheme => escape::push_str(out, url.scheme()),
-            Part::Host => escape::push_str(out, url.host_str().unwrap_or_default()),
-            Part::Path => escape::push_str(out, url.path()),
-            Part::Query => escape::push_str(out, url.query().unwrap_or_default()),
-            Part::Fragment => escape::push_str(out, url.fragment().unwrap_or_default()),
-            Part::Port => {
-                let _ = url.port_or_known_default().map_or(Ok(()), |port| write!(out, "{port}"));
-            }
-        }
-    }
+/// Everything that a variable can be called, in the order of the alphabet.
+pub fn names() -> Vec<String> {
+    let names = variables::listed().chain(extras::names()).map(str::to_owned);
+    let mut names: Vec<String> = names.chain(variables::parts()).collect();
+    names.sort();
+    names
 }
 
 #[cfg(test)]
@@ -356,7 +255,7 @@ mod tests {
     #[test]
     fn every_key_of_the_record_is_a_variable_and_nothing_else() {
         let mut keys: Vec<_> = record::object(&fixture::ok()).unwrap().keys().cloned().collect();
-        let mut names: Vec<_> = VARIABLES.iter().map(|variable| variable.name.to_owned()).collect();
+        let mut names: Vec<_> = variables::KEYS.iter().map(|variable| variable.name.to_owned()).collect();
         keys.sort();
         names.sort();
         assert_eq!(keys, names);
@@ -418,12 +317,17 @@ mod tests {
             let error = Format::parse(format).unwrap_err();
             assert!(error.contains(named), "{format}: {error}");
         }
-        assert!(Format::parse("%{x}").unwrap_err().contains("http_code"));
+        let listed = Format::parse("%{x}").unwrap_err();
+        for name in ["http_code", "certs", "onerror", "%header{NAME}", "%output{FILE}"] {
+            assert!(listed.contains(name), "{listed}");
+        }
     }
 
     #[test]
     fn text_from_outside_is_escaped_and_credentials_are_nowhere() {
-        let all: String = VARIABLES.iter().map(|variable| format!("%{{{}}} ", variable.name)).collect();
+        // The one that has lines.
+        let others = names().into_iter().filter(|name| name != "header_json");
+        let all: String = others.map(|name| format!("%{{{name}}} ")).collect();
         for settled in [fixture::hostile(), fixture::ok()] {
             let text = text(&all, &settled);
             assert!(!text.chars().any(is_hostile) && !text.contains("S3CR3T"), "{text:?}");
