@@ -90,6 +90,12 @@ fn an_output_directory_that_is_missing_is_not_made_and_one_that_cannot_be_is_tol
     let place = Place::new();
     place.write("file", "no directory");
     place.fetch().args(["--dry-run", "-d", "file/below", &url]).run().assert_exit(3);
+    // Nor is anything advised.
+    let place = Place::new();
+    place.write("a", "there");
+    let run = place.fetch().args(["--dry-run", "--if-exists", "fail", &url]).run();
+    run.assert_exit(1).assert_stderr_has("dry run: 0 would be fetched, 1 failed (1 local)");
+    assert!(!run.stderr_text().contains("run again"), "{run}");
     Fetch::new().args(["--dry-run", "--fifo", "pipe"]).run().assert_exit(2);
     assert!(server.seen().is_empty());
 }

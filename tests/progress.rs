@@ -91,6 +91,16 @@ fn a_glance_tells_how_far_it_is_what_failed_and_why() {
     assert_eq!(status.code(), Some(1), "{}", terminal.describe(status));
     let screen = terminal.screen();
     assert!(screen.contains("fetchmany: 2 ok, 1 failed (1 http); "), "{screen}");
+    for (args, hint) in
+        [(&[][..], None), (&["--failed", "again.txt"], Some("1 failed: see again.txt; correct the lines"))]
+    {
+        let run = Fetch::new().args(args).list("nonsense").run();
+        run.assert_exit(1);
+        assert_eq!(run.stderr_text().contains("1 failed: "), hint.is_some(), "{run}");
+        if let Some(hint) = hint {
+            run.assert_stderr_has(hint);
+        }
+    }
     let hint = "1 failed: see again.txt; run again with again.txt as INPUT and another --failed";
     assert!(screen.contains(hint), "{screen}");
     assert!(!screen.contains("file-"), "the bars are gone\n{screen}");

@@ -377,6 +377,7 @@ impl Driver {
     fn again(&self) -> Again {
         match self.kind {
             Kind::Daemon => Again::Anew,
+            Kind::List if self.sink.is_dry() => Again::Nothing,
             Kind::List if self.journal.is_kept() => Again::Journal,
             Kind::List if self.sink.keeps_what_is_there() => Again::Files,
             Kind::List => Again::Anew,

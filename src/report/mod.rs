@@ -375,7 +375,7 @@ impl Report {
             self.tell_hidden(hidden);
         }
         if self.options.quiet == 0 {
-            let elapsed = now.saturating_duration_since(self.opened);
+            let elapsed = (again != Again::Nothing).then(|| now.saturating_duration_since(self.opened));
             self.note(&summary::outcome(&self.tally, elapsed));
             if let Some(hint) = summary::hint(&self.tally, self.options.failed_file.as_deref(), again) {
                 self.note(&hint);

@@ -11,7 +11,7 @@ use super::meter::Meter;
 use super::tally::Tally;
 use super::units::{Bytes, Count, Left, Rate, Time};
 use super::{Progress, escape};
-use crate::job::WOULD_BE_FETCHED;
+use crate::job::{ErrorClass, WOULD_BE_FETCHED};
 
 /// Bytes that paused hosts get in a line, names of usual length included.
 const PAUSED: usize = 80;
@@ -51,11 +51,11 @@ pub fn status(progress: &Progress<'_>, tally: &Tally, meter: &Meter) -> String {
 }
 
 /// What came of it: `1,234 ok, 3 failed (2 http, 1 dns), 5 skipped; 12.34 MiB in 1m20s, 157.95 KiB/s`. Or what would
-/// come of it: `dry run: 1,234 would be fetched, 3 failed (3 input), 5 skipped`.
-pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
-    let mut text = match tally.planned {
-        0 => format!("{} ok", Count(tally.ok)),
-        planned => format!("dry run: {} {WOULD_BE_FETCHED}", Count(planned)),
+/// come of it, where nothing took any time: `dry run: 1,234 would be fetched, 3 failed (3 input), 5 skipped`.
+pub fn outcome(tally: &Tally, elapsed: Option<Duration>) -> String {
+    let mut text = match elapsed {
+        Some(_) => format!("{} ok", Count(tally.ok)),
+        None => format!("dry run: {} {WOULD_BE_FETCHED}", Count(tally.planned)),
     };
     if tally.failed() > 0 {
         let classes: Vec<_> =
@@ -71,9 +71,7 @@ pub fn outcome(tally: &Tally, elapsed: Duration) -> String {
     if tally.cancelled > 0 {
         let _ = write!(text, ", {} cancelled", Count(tally.cancelled));
     }
-    if tally.planned > 0 {
-        return text;
-    }
+    let Some(elapsed) = elapsed else { return text };
     let _ = write!(text, "; {} in {}", Bytes(tally.bytes), Time(elapsed));
     if !elapsed.is_zero() {
         let _ = write!(text, ", {}", Rate(tally.bytes as f64 / elapsed.as_secs_f64()));
@@ -90,9 +88,11 @@ pub enum Again {
     Files,
     /// The same work again, or what it is fed then.
     Anew,
+    /// What it did now, which was nothing: a dry run.
+    Nothing,
 }
 
-/// What to do about the URLs that are not done; `None` when all are, and in a dry run.
+/// What to do about the URLs that are not done; `None` when all are, and where another run would not help.
 pub fn hint(tally: &Tally, failed_file: Option<&Path>, again: Again) -> Option<String> {
     let counts =
         [(tally.failed(), "failed"), (tally.cancelled, "cancelled"), (tally.failed_before, "failed in an earlier run")];
@@ -104,8 +104,13 @@ pub fn hint(tally: &Tally, failed_file: Option<&Path>, again: Again) -> Option<S
         name
     });
     let is_new = tally.failed() + tally.cancelled > 0;
+    let bad = tally.failures().find(|(class, _)| *class == ErrorClass::Input).map_or(0, |(_, count)| count);
+    let is_hopeless = undone.len() == 1 && bad > 0 && bad == tally.failed();
     let mut advice: Vec<String> = name.iter().filter(|_| is_new).map(|name| format!("see {name}")).collect();
     match again {
+        Again::Nothing => return None,
+        _ if is_hopeless && advice.is_empty() => return None,
+        _ if is_hopeless => advice.push("correct the lines before they are tried again".to_owned()),
         Again::Journal if tally.failed() + tally.failed_before == 0 => {
             advice.push("the same command goes on".to_owned())
         }
@@ -120,13 +125,13 @@ pub fn hint(tally: &Tally, failed_file: Option<&Path>, again: Again) -> Option<S
             |name| format!("run again with {name} as INPUT and another --failed FILE"),
         )),
     }
-    (!undone.is_empty() && tally.planned == 0).then(|| format!("{}: {}", undone.join(", "), advice.join("; ")))
+    (!undone.is_empty()).then(|| format!("{}: {}", undone.join(", "), advice.join("; ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{FAILED_BEFORE, Outcome, Settled};
+    use crate::job::{FAILED_BEFORE, Failure, Outcome, Settled};
     use crate::report::fixture;
     use std::time::Instant;
 
@@ -143,20 +148,20 @@ mod tests {
     fn the_summary_counts_everything_that_happened_and_nothing_else() {
         let time = Duration::from_millis(1_500);
         assert_eq!(
-            outcome(&tally(), time),
+            outcome(&tally(), Some(time)),
             "1 ok, 2 failed (1 http, 1 protocol), 1 skipped, 1 cancelled; 12.30 MiB in 1.50s, 8.20 MiB/s"
         );
-        assert_eq!(outcome(&Tally::default(), Duration::ZERO), "0 ok; 0 B in 0.00s");
+        assert_eq!(outcome(&Tally::default(), Some(Duration::ZERO)), "0 ok; 0 B in 0.00s");
         let mut again = Tally::default();
         for outcome in [Outcome::Skipped(FAILED_BEFORE.into()), Outcome::Skipped("exists".into())] {
             again.count(&Settled { outcome, ..fixture::skipped() });
         }
-        assert_eq!(outcome(&again, Duration::ZERO), "0 ok, 2 skipped (1 failed in an earlier run); 0 B in 0.00s");
+        assert_eq!(outcome(&again, Some(Duration::ZERO)), "0 ok, 2 skipped (1 failed in an earlier run); 0 B in 0.00s");
         let mut dry = Tally::default();
         for reason in [WOULD_BE_FETCHED, WOULD_BE_FETCHED, "exists"] {
             dry.count(&Settled { outcome: Outcome::Skipped(reason.into()), ..fixture::skipped() });
         }
-        assert_eq!(outcome(&dry, time), "dry run: 2 would be fetched, 1 skipped");
+        assert_eq!(outcome(&dry, None), "dry run: 2 would be fetched, 1 skipped");
         assert_eq!(dry.settled(), 3);
     }
 
@@ -196,9 +201,16 @@ mod tests {
         ] {
             assert_eq!(hint(tally, file, again).unwrap(), expected);
         }
+        let mut bad = Tally::default();
+        let refused = Outcome::Failed(Failure::input("no scheme"));
+        bad.count(&Settled { outcome: refused, ..fixture::failed() });
+        let corrected = "1 failed: see failed\\x1b.txt; correct the lines before they are tried again";
         for again in [Again::Journal, Again::Files, Again::Anew] {
             assert_eq!(hint(&Tally::default(), None, again), None);
+            assert_eq!(hint(&bad, None, again), None);
+            assert_eq!(hint(&bad, file, again).as_deref(), Some(corrected));
         }
+        assert_eq!(hint(&stopped, file, Again::Nothing), None);
     }
 
     #[test]

@@ -375,6 +375,11 @@ impl Sink {
             .map(|name| files.tree().path(name))
     }
 
+    /// Whether nothing is fetched.
+    pub fn is_dry(&self) -> bool {
+        self.run == Run::Dry
+    }
+
     /// Whether a later run skips what this one has fetched.
     pub fn keeps_what_is_there(&self) -> bool {
         matches!(&self.landing, Landing::Files(files) if files.skips_what_is_there())
