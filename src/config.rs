@@ -2,9 +2,11 @@
 
 mod identity;
 mod netrc;
+mod notes;
 mod request;
 mod route;
 mod secret;
+mod standard_input;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -76,7 +78,8 @@ impl Config {
     pub fn new(mut args: Args) -> anyhow::Result<Config> {
         let kind = if args.fifo.is_some() { Kind::Daemon } else { Kind::List };
         // Before what is given is taken.
-        let notes = notes(&args);
+        let notes = notes::notes(&args);
+        standard_input::check(&args)?;
         let request = request::request(&mut args)?;
         if args.retry_failed && args.journal.is_none() {
             bail!("--retry-failed: it goes with --journal FILE, which is missing");
@@ -204,21 +207,6 @@ fn slow(args: &Args) -> Option<SlowLimit> {
     (given && speed > 0 && !time.is_zero()).then_some(SlowLimit { speed, time })
 }
 
-/// What was given and has no use, or another one than it may seem.
-fn notes(args: &Args) -> Vec<String> {
-    let mut notes = Vec::new();
-    let request = &args.request;
-    if (request.digest || request.anyauth) && identity::has_no_user(request) {
-        notes.push("--digest and --anyauth are for users: without --user or --netrc only those in URLs".to_owned());
-    }
-    // `-d a=b`, as for curl. It may be a directory all the same.
-    let dir = args.output_dir.to_string_lossy();
-    if dir.contains('=') && !dir.contains('/') && !args.output_dir.exists() {
-        notes.push(format!("--output-dir {dir} is a directory (curl's -d sends data; JSON input does that here)"));
-    }
-    notes
-}
-
 fn schedule(args: &Args) -> schedule::Options {
     let most = transfers(args);
     // Who names a number means it, for one host too; by default no host is asked for more than a browser would.
@@ -315,6 +303,10 @@ fn target(args: &Args) -> anyhow::Result<sink::Target> {
         bail!("--output-dir is empty");
     }
     let dir = args.output_dir.to_string_lossy();
+    // Not repeated: it may have a password.
+    if dir.contains("://") && !args.output_dir.exists() {
+        bail!("--output-dir: a directory is wanted, and this is a URL");
+    }
     if dir.starts_with(['@', '{']) && !args.output_dir.exists() {
         bail!("--output-dir {dir}: curl's -d sends data, here it names a directory; write ./{dir} for this one");
     }
@@ -346,9 +338,6 @@ fn results(args: &Args) -> anyhow::Result<report::Results> {
     let Some(format) = &args.write_out else {
         return Ok(if args.json { report::Results::Json } else { report::Results::Human });
     };
-    if format == "@-" && inputs(args)?.iter().any(|input| matches!(input, source::Input::Stdin)) {
-        bail!("--write-out @-: standard input is the list");
-    }
     let format = report::Format::open(format).context("--write-out")?;
     Ok(report::Results::Written(if args.dry_run { format.without_files() } else { format }))
 }

@@ -88,7 +88,10 @@ fn man(variables: &[String], out: &mut dyn Write) -> std::io::Result<()> {
     definition.render_name_section(&mut page)?;
     page.write_all(SYNOPSIS.as_bytes())?;
     definition.render_description_section(&mut page)?;
-    definition.render_options_section(&mut page)?;
+    let mut options = Vec::new();
+    definition.render_options_section(&mut options)?;
+    // clap_mangen does not say that there may be several.
+    page.write_all(String::from_utf8_lossy(&options).replace("[\\fIINPUT\\fR]\n", "[\\fIINPUT\\fR]...\n").as_bytes())?;
     page.write_all(SECTIONS.replace(VARIABLES, &variables.join(", ")).as_bytes())?;
     out.write_all(tidy(&String::from_utf8_lossy(&page)).as_bytes())
 }

@@ -89,6 +89,7 @@ fn the_manual_page_has_the_sections_that_people_look_for() {
     ] {
         assert!(sections.contains(&section), "{section} of {sections:?}");
     }
+    assert_eq!(manual.lines().filter(|line| line.ends_with("[\\fIINPUT\\fR]...")).count(), 2, "in both places");
     assert_eq!(sections.iter().collect::<BTreeSet<_>>().len(), sections.len(), "none comes twice: {sections:?}");
 }
 

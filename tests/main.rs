@@ -56,6 +56,7 @@ mod shells;
 mod signals;
 mod sinks;
 mod slow_disk;
+mod standard_input;
 mod streams;
 mod suggested;
 mod terminal;

@@ -13,6 +13,8 @@ use super::values;
 #[command(next_help_heading = "Request")]
 pub struct RequestArgs {
     /// Add a request header, "Name: value"; "Name:" removes one; @FILE adds those in FILE, one a line
+    ///
+    /// @- reads them from standard input, where that is not the list.
     #[arg(short = 'H', long = "header", value_name = "HEADER|@FILE", action = ArgAction::Append, value_parser = values::header)]
     pub headers: Vec<String>,
 
@@ -73,7 +75,7 @@ pub struct RequestArgs {
 
     /// Send these cookies, "name=value; name=value", or those of a Netscape cookie file
     ///
-    /// With a FILE, or with --cookie-jar, cookies that servers set are kept and sent for the rest of the run, by the rules
+    /// A FILE of - is standard input, where that is not the list. With a FILE, or with --cookie-jar, cookies that servers set are kept and sent for the rest of the run, by the rules
     /// of their domains. Otherwise they are ignored. There is no list of public suffixes: a server may set a cookie
     /// for its whole top-level domain of two labels, such as co.uk.
     #[arg(short = 'b', long = "cookie", value_name = "DATA|FILE", action = ArgAction::Append)]

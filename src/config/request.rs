@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use super::identity::identity;
 use super::route::route;
 use super::secret;
-use super::{CURLS_CONNECT_TIMEOUT, unless_zero};
+use super::{CURLS_CONNECT_TIMEOUT, standard_input, unless_zero};
 use crate::cli::{self, Args, RequestArgs};
 use crate::engine::{
     self, Bandwidth, Client, Coding, Http, Method, Redirects, Referer, Request, Schemes, Tls, Token, Verify,
@@ -115,7 +115,7 @@ fn headers(given: &[String]) -> anyhow::Result<Vec<String>> {
             headers.push(header.clone());
             continue;
         };
-        let text = read("--header", Path::new(file))?;
+        let text = standard_input::or_file("--header", Path::new(file))?;
         for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
             headers.push(cli::header(line).map_err(|why| anyhow!("--header @{file}:{number}: {why}"))?);
         }
@@ -147,7 +147,7 @@ fn cookies(given: &mut RequestArgs) -> anyhow::Result<(Option<String>, Option<Ve
         let to_be_made = given.cookie_jar.as_deref() == Some(path) && !path.exists();
         if !cookie.is_empty() && !to_be_made {
             // Not repeated: it may be a cookie.
-            if path.symlink_metadata().is_err() {
+            if cookie != standard_input::NAME && path.symlink_metadata().is_err() {
                 bail!("--cookie: no such file; a cookie has the form name=value");
             }
             lines.extend(cookie_lines(path)?);
@@ -158,7 +158,7 @@ fn cookies(given: &mut RequestArgs) -> anyhow::Result<(Option<String>, Option<Ve
 
 /// The lines of a Netscape cookie file that are cookies.
 fn cookie_lines(path: &Path) -> anyhow::Result<Vec<String>> {
-    let text = read("--cookie", path)?;
+    let text = standard_input::or_file("--cookie", path)?;
     let is_comment = |line: &str| line.trim().is_empty() || (line.starts_with('#') && !line.starts_with("#HttpOnly_"));
     let mut lines = Vec::new();
     for (line, number) in text.lines().zip(1..).filter(|(line, _)| !is_comment(line)) {

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::request::{check_text, read};
+use super::request::check_text;
+use super::standard_input;
 
 /// A secret as `option` has it, or from the first line of the `@FILE` given.
 pub fn typed(option: &str, given: Option<String>) -> anyhow::Result<Option<String>> {
     let Some(given) = given else { return Ok(None) };
     let secret = match given.strip_prefix('@') {
-        Some(file) => read(option, Path::new(file))?.lines().next().unwrap_or_default().to_owned(),
+        Some(file) => standard_input::or_file(option, Path::new(file))?.lines().next().unwrap_or_default().to_owned(),
         None => given,
     };
     check_text(option, &secret)?;
