@@ -51,6 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Exit, Fatal> {
+    refuse_borrowed_rights().or_exit(Exit::Usage)?;
     let mut args = cli::parse(&engine::describe_version()).map_err(anyhow::Error::msg).or_exit(Exit::Usage)?;
     let origins = std::mem::take(&mut args.origins);
     start(args).map_err(|fatal| match origins.of(&fatal.error.to_string()) {
@@ -68,6 +69,16 @@ fn start(args: Args) -> Result<Exit, Fatal> {
     }
     let config = Config::new(args).or_exit(Exit::Usage)?;
     Driver::open(config)?.run()
+}
+
+/// Whoever starts it names files, proxies and authorities, in the environment too: with the rights of somebody else (setuid,
+/// setgid) that would give those away.
+fn refuse_borrowed_rights() -> anyhow::Result<()> {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    if getuid() != geteuid() || getgid() != getegid() {
+        anyhow::bail!("it must not run with the rights of another user or group (setuid, setgid)");
+    }
+    Ok(())
 }
 
 /// A panic inside a libcurl callback would be caught there and every later callback skipped: end at once instead.

@@ -34,6 +34,22 @@ fn the_password_of_a_proxy_is_told_to_nobody() {
 }
 
 #[test]
+fn it_does_nothing_with_the_rights_of_somebody_else() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can be two users at once");
+        return;
+    }
+    let server = Server::http(|_| Reply::ok("x"));
+    for (mine, refused) in [("--ruid=65534", true), ("--rgid=65534", true), ("--ruid=0", false)] {
+        let run = Fetch::recorded().under(["setpriv", "--keep-groups", mine]).arg(server.url("/a")).run();
+        run.assert_exit(if refused { 2 } else { 0 });
+        assert_eq!(run.stderr_text().contains("setuid, setgid"), refused, "{run}");
+        assert_eq!(run.place().exists("out"), !refused, "{run}");
+    }
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
 fn a_url_that_an_option_swallowed_shows_no_password() {
     let help = Fetch::new().arg("--help").run();
     let options: Vec<&str> = help
