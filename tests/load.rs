@@ -216,7 +216,7 @@ fn a_list_is_read_ahead_to_its_bound_and_v_tells_where_that_is() {
     let run = running.kill();
     assert!(!run.stderr_text().contains("ahead"), "{run}");
     let running = start(17_000, &["-v"]);
-    running.wait_for_line(Stream::Err, "16384 lines of 1 hosts wait");
+    running.wait_for_line(Stream::Err, "16384 lines of 1 host wait");
     running.kill();
     // Who did not ask is not told.
     let before = slow.counts(|counts| counts.requests.len());
