@@ -188,9 +188,14 @@ pub fn finished(path: String, url: &Digest) -> String {
     path.split('/').enumerate().map(finish).collect::<Vec<_>>().join("/")
 }
 
-/// Whether a name is one that a partial file or its description may have.
+/// Whether a name is one that a partial file or its description may have; in any case, since there are file systems to
+/// which `x.PART` is `x.part`, in some directories alone.
 fn is_partial(name: &str) -> bool {
-    name.ends_with(".part") || name.ends_with(".part.meta")
+    let ends_in = |suffix: &str| {
+        let from = name.len().checked_sub(suffix.len());
+        from.and_then(|from| name.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+    };
+    ends_in(".part") || ends_in(".part.meta")
 }
 
 /// Names of partial files are ours; a trailing `_` keeps others out of them.
@@ -346,6 +351,10 @@ mod tests {
             ("x.part", "x.part_"),
             ("x.part.meta", "x.part.meta_"),
             ("x.part/y", "x.part_/y"),
+            ("x.PART", "x.PART_"),
+            ("x.Part.mETA", "x.Part.mETA_"),
+            ("ü.pärt", "ü.pärt"),
+            (".PART", ".PART_"),
             ("x.parts", "x.parts"),
             ("", "_"),
             ("a/../.", "a/_../_."),
@@ -374,6 +383,7 @@ mod tests {
             ("a\0b\x1b[2J\r\n", Some("a%00b%1B[2J")),
             ("a\u{202e}gpj.exe", Some("a%E2%80%AEgpj.exe")),
             ("x.part", Some("x.part_")),
+            ("x.PART.Meta", Some("x.PART.Meta_")),
             ("bücher.pdf", Some("bücher.pdf")),
             ("", None),
             (".", None),
@@ -400,6 +410,7 @@ mod tests {
             ("a\\b", "a\\b"),
             ("...", "..."),
             ("x.part", "x.part_"),
+            ("x.pArT", "x.pArT_"),
         ] {
             assert_eq!(confined(given), Ok(expected.to_owned()), "{given}");
         }
