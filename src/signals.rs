@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context;
-use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGXFSZ};
 
 /// How far the run is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,8 +69,11 @@ impl Signals {
                 signal_hook::flag::register(signal, Arc::clone(asked))?;
                 signal_hook::low_level::pipe::register(signal, requested.try_clone()?)?;
             }
-            // Nobody's request, and no reason to die: it means something only to those that set an alarm.
-            signal_hook::flag::register(SIGALRM, Arc::default())?;
+            // Nobody's request, and no reason to die: one means something only to those that set an alarm, the other comes
+            // with a write that is told that the file is too large for this process (`ulimit -f`).
+            for signal in [SIGALRM, SIGXFSZ] {
+                signal_hook::flag::register(signal, Arc::default())?;
+            }
             Ok::<_, std::io::Error>(Signals { interrupts, requests, last, count: 0, status, reopen })
         };
         catch().context("catch signals")

@@ -305,3 +305,21 @@ fn what_came_is_on_the_disk_although_no_more_comes() {
     gate.open();
     running.finish().assert_exit(0).check_invariants(1);
 }
+
+#[test]
+fn a_file_that_is_too_large_for_the_process_costs_itself_alone() {
+    let place = Place::new();
+    let server = Server::http(|seen: &Seen| {
+        let length = if seen.path == "/large" { 3_000_000 } else { 1000 };
+        Reply::ok(vec![b'x'; length]).header("etag", "\"v\"")
+    });
+    let urls = ["/a", "/large", "/b"].map(|path| server.url(path));
+    let fetch = place.fetch().args(["--json", "-d", "out", "-j", "1", "--journal", "j"]).urls(&urls);
+    let run = fetch.under(["prlimit", "--fsize=2000000"]).run();
+    run.assert_exit(1).check_invariants(3);
+    assert_eq!(names_with(&run, "failed"), ["large"], "{run}");
+    let failed = run.records().into_iter().find(|record| record["result"] == "failed").expect("it failed");
+    assert_eq!((&failed["error_class"], &failed["num_retries"]), (&"local".into(), &0.into()), "{run}");
+    assert!(failed["errormsg"].as_str().is_some_and(|why| why.ends_with("File too large")), "{run}");
+    assert!(!place.exists("out/large"), "{run}");
+}
