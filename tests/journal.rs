@@ -217,6 +217,7 @@ fn a_journal_that_takes_no_more_ends_the_run_and_the_next_goes_on() {
         let run = disturbed.run();
         run.assert_exit(3).check_invariants(20);
         run.assert_stderr_has("write journal j: ");
+        run.assert_stderr_has("the journal cannot be written; 1 running transfers are cancelled");
         assert!(server.paths().len() <= 4, "{:?}", server.paths());
         let ok = run.results().iter().filter(|result| *result == "ok").count();
         assert!(run.results().iter().all(|result| result == "ok" || result == "cancelled"), "{run}");
@@ -281,6 +282,22 @@ fn a_torn_end_costs_the_lines_it_had_and_no_other() {
         assert_eq!(last.assert_exit(0).results(), ["skipped"; 4], "{last}");
     }
     assert!(fetch().run().stderr_text().contains("journal j: 1 damaged lines are ignored"));
+}
+
+#[test]
+fn a_line_that_a_kill_has_cut_off_never_becomes_another_url_nor_a_broken_record() {
+    let (server, place) = (echo(), Place::new());
+    let url = server.url("/404");
+    place.write("failed", format!("{url}\nhttp://127.0.0.1/abc"));
+    place.write("r", "{\"url\":\"http://127.0.0.1/abcdef\",\"resu");
+    let args = ["--journal", "j", "--results", "r", "--failed", "failed", "-d", "out", "--retry", "0"];
+    let run = place.fetch().args(args).urls(&["http://127.0.0.1:1/refused", &url]).run();
+    run.assert_exit(1);
+    let failed = place.read_text("failed");
+    assert!(failed.starts_with(&format!("{url}\n# cut off: http://127.0.0.1/abc\nhttp://")), "{failed}");
+    let records = place.read_text("r");
+    assert!(records.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{records}");
+    assert_eq!(records.lines().count(), 2, "{records}");
 }
 
 #[test]

@@ -187,13 +187,18 @@ impl Driver {
         }
     }
 
-    /// Nothing more is started; what waits is cancelled.
+    /// Nothing more is started, what runs finishes.
     fn stop(&mut self, why: &str) -> anyhow::Result<()> {
+        self.stop_starting(why, "finish")
+    }
+
+    /// Nothing more is started, what waits is cancelled; what runs does as `running` says.
+    fn stop_starting(&mut self, why: &str, running: &str) -> anyhow::Result<()> {
         self.leave_source();
         self.stopping = true;
         let count = self.schedule.running();
         let jobs = self.schedule.drain(self.now);
-        self.report.note(&format!("stopping: {why}; {count} running transfers finish"));
+        self.report.note(&format!("stopping: {why}; {count} running transfers {running}"));
         for job in jobs {
             let why = match (job.tries.ended, job.tries.status) {
                 (None, _) => "stopped before it was started".into(),
@@ -234,7 +239,7 @@ impl Driver {
     /// Nothing can be transferred any more, or nobody would know of it: what waits is cancelled, and so is what runs.
     pub(super) fn stop_now(&mut self, why: &str) -> anyhow::Result<()> {
         if self.shutdown < Shutdown::Draining {
-            self.stop(why)?;
+            self.stop_starting(why, "are cancelled")?;
         }
         self.shutdown = Shutdown::Stopping;
         self.end_transfers()

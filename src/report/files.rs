@@ -2,33 +2,41 @@
 //!
 //! Opened at the start, so that a bad path fails before the work, and emptied only when the work begins: a run that
 //! stops before that leaves them as they were. A file of whole lines stays one: when an earlier run was cut off in the
-//! middle of a line, that line is ended before anything is appended.
+//! middle of a line, what is there of it is made harmless before anything is appended.
 //!
 //! Must not know what a line says, but for the name that it may lack.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use rustix::fs::{FileType, OFlags, fstat, ftruncate};
 use rustix::io::Errno;
+use serde::de::IgnoredAny;
 
 use super::streams::Lost;
 use crate::job::Job;
 use crate::outlet::Outlet;
 
-/// Who may read a file that is made.
+/// What a file's lines are. It decides who may read a file that is made, and what becomes of the beginning of a line that
+/// nobody will end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Whomever the umask lets.
-    Umask,
-    /// The owner alone: its lines may hold credentials.
-    Private,
+pub enum Content {
+    /// Records in JSON: one that is torn is cut off.
+    Records,
+    /// Lines of a list: they may hold credentials, so they are for their owner alone, and the beginning of a URL may be
+    /// another URL, so it becomes a comment.
+    Jobs,
+    /// What only the user knows; a line is ended.
+    Text,
 }
+
+/// A longer last line is not looked at; it is ended.
+const LONGEST_TORN: u64 = 1 << 20;
 
 /// What was in the file before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +70,7 @@ pub struct Lines {
     /// Not emptied yet, though it is to be.
     stale: bool,
     path: PathBuf,
-    access: Access,
+    content: Content,
     /// Its kind and path, for errors.
     name: String,
 }
@@ -73,10 +81,10 @@ impl Lines {
     ///
     /// # Errors
     /// When it cannot be opened for writing, or is a FIFO that nobody reads; the error names kind and path.
-    pub fn open(kind: &str, path: &Path, access: Access, before: Before) -> anyhow::Result<Lines> {
+    pub fn open(kind: &str, path: &Path, content: Content, before: Before) -> anyhow::Result<Lines> {
         let name = format!("{kind} {}", path.display());
-        let outlet = open(path, access, before, READER_PATIENCE).with_context(|| format!("open {name}"))?;
-        Ok(Lines { outlet, stale: before == Before::Truncated, path: path.to_owned(), access, name })
+        let outlet = open(path, content, before, READER_PATIENCE).with_context(|| format!("open {name}"))?;
+        Ok(Lines { outlet, stale: before == Before::Truncated, path: path.to_owned(), content, name })
     }
 
     /// Opens or makes the file at the same path once more, and goes on at its end: the one that was open may have been
@@ -85,7 +93,7 @@ impl Lines {
     /// # Errors
     /// When it cannot be opened; the error names kind and path, and the file that is open stays.
     pub fn reopen(&mut self) -> anyhow::Result<()> {
-        let mut outlet = open(&self.path, self.access, Before::Kept, Duration::ZERO)
+        let mut outlet = open(&self.path, self.content, Before::Kept, Duration::ZERO)
             .with_context(|| format!("open {} again", self.name))?;
         // What fails here, fails again in the new one or is over.
         let _ = self.outlet.flush();
@@ -155,22 +163,21 @@ pub fn again(job: &Job) -> Vec<u8> {
 }
 
 /// Opens or makes the file at `path`; a FIFO's reader has `patience` to come.
-fn open(path: &Path, access: Access, before: Before, patience: Duration) -> anyhow::Result<Outlet> {
-    let mode = match access {
-        Access::Umask => 0o666,
-        Access::Private => 0o600,
+fn open(path: &Path, content: Content, before: Before, patience: Duration) -> anyhow::Result<Outlet> {
+    let mode = match content {
+        Content::Records | Content::Text => 0o666,
+        Content::Jobs => 0o600,
     };
-    let torn = before == Before::Kept && ends_in_a_line(path);
+    if before == Before::Kept {
+        // Where it cannot be mended it cannot be written either, or is no regular file.
+        let _ = mend(path, content);
+    }
     let mut options = OpenOptions::new();
     options.create(true).append(before == Before::Kept).write(true).truncate(false).mode(mode);
     // Without it, opening a FIFO waits for its reader, deaf to signals (fifo(7)).
     options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     let file = open_for_a_reader(&options, path, patience)?;
-    let mut outlet = Outlet::owned(file.into())?;
-    if torn {
-        outlet.push(b"\n");
-    }
-    Ok(outlet)
+    Ok(Outlet::owned(file.into())?)
 }
 
 fn open_for_a_reader(options: &OpenOptions, path: &Path, patience: Duration) -> anyhow::Result<File> {
@@ -188,19 +195,33 @@ fn open_for_a_reader(options: &OpenOptions, path: &Path, patience: Duration) -> 
     }
 }
 
-/// Whether the regular file at `path` ends without a line end. A file that cannot be read is taken to be whole.
-fn ends_in_a_line(path: &Path) -> bool {
-    let last = || -> io::Result<u8> {
-        if !path.metadata()?.is_file() {
-            return Ok(b'\n');
-        }
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::End(-1))?;
-        let mut byte = [0];
-        file.read_exact(&mut byte)?;
-        Ok(byte[0])
+/// Has the regular file at `path` end with a line end, in the way that its `content` asks for.
+fn mend(path: &Path, content: Content) -> io::Result<()> {
+    let length = path.metadata().ok().filter(std::fs::Metadata::is_file).map_or(0, |found| found.len());
+    if length == 0 {
+        return Ok(());
+    }
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let looked_at = length.min(LONGEST_TORN);
+    let mut end = vec![0; looked_at as usize];
+    file.read_exact_at(&mut end, length - looked_at)?;
+    let torn = match end.iter().rposition(|byte| *byte == b'\n') {
+        Some(at) => &end[at + 1..],
+        None if looked_at == length => &end[..],
+        None => return file.write_all_at(b"\n", length),
     };
-    last().is_ok_and(|byte| byte != b'\n')
+    let from = length - torn.len() as u64;
+    let is_record = torn.starts_with(b"{");
+    match content {
+        _ if torn.is_empty() => Ok(()),
+        Content::Records | Content::Jobs if is_record && serde_json::from_slice::<IgnoredAny>(torn).is_err() => {
+            file.set_len(from)
+        }
+        Content::Jobs if !is_record && !torn.starts_with(b"#") => {
+            file.write_all_at(&[b"# cut off: ", torn, b"\n"].concat(), from)
+        }
+        Content::Records | Content::Jobs | Content::Text => file.write_all_at(b"\n", length),
+    }
 }
 
 #[cfg(test)]
@@ -209,8 +230,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    fn write(path: &Path, access: Access, before: Before, line: &[u8]) {
-        let mut lines = Lines::open("results file", path, access, before).unwrap();
+    fn write(path: &Path, content: Content, before: Before, line: &[u8]) {
+        let mut lines = Lines::open("results file", path, content, before).unwrap();
         lines.begin().unwrap();
         lines.push(line);
         lines.flush().unwrap();
@@ -221,18 +242,30 @@ mod tests {
     fn a_file_is_truncated_or_continued_after_its_last_whole_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r");
-        let table: [(&str, Before, &str); 5] = [
-            ("", Before::Kept, "new\n"),
-            ("old\n", Before::Truncated, "new\n"),
-            ("old\n", Before::Kept, "old\nnew\n"),
-            ("{\"torn", Before::Kept, "{\"torn\nnew\n"),
-            ("{\"torn", Before::Truncated, "new\n"),
+        let table: [(&str, Content, Before, &str); 13] = [
+            ("", Content::Records, Before::Kept, "new\n"),
+            ("old\n", Content::Records, Before::Truncated, "new\n"),
+            ("old\n", Content::Records, Before::Kept, "old\nnew\n"),
+            ("{}\n{\"torn", Content::Records, Before::Kept, "{}\nnew\n"),
+            ("{\"torn", Content::Records, Before::Kept, "new\n"),
+            ("{\"whole\":1}", Content::Records, Before::Kept, "{\"whole\":1}\nnew\n"),
+            ("theirs", Content::Records, Before::Kept, "theirs\nnew\n"),
+            ("{\"torn", Content::Records, Before::Truncated, "new\n"),
+            ("a\nhttp://h/to", Content::Jobs, Before::Kept, "a\n# cut off: http://h/to\nnew\n"),
+            ("# a", Content::Jobs, Before::Kept, "# a\nnew\n"),
+            ("{\"url\":\"http://h/to", Content::Jobs, Before::Kept, "new\n"),
+            ("{\"url\":1}", Content::Jobs, Before::Kept, "{\"url\":1}\nnew\n"),
+            ("{torn", Content::Text, Before::Kept, "{torn\nnew\n"),
         ];
-        for (old, before, expected) in table {
+        for (old, content, before, expected) in table {
             fs::write(&path, old).unwrap();
-            write(&path, Access::Umask, before, b"new\n");
-            assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{old:?} {before:?}");
+            write(&path, content, before, b"new\n");
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{old:?} {content:?} {before:?}");
         }
+        // Too long to be a line of ours.
+        fs::write(&path, vec![b'x'; 3 << 20]).unwrap();
+        write(&path, Content::Jobs, Before::Kept, b"new\n");
+        assert_eq!(fs::read(&path).unwrap()[3 << 20..], *b"\nnew\n");
     }
 
     #[test]
@@ -240,7 +273,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for before in [Before::Truncated, Before::Kept] {
             let path = dir.path().join(format!("{before:?}"));
-            write(&path, Access::Private, before, b"x\n");
+            write(&path, Content::Jobs, before, b"x\n");
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
@@ -249,7 +282,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_followed_by_a_new_one_and_loses_no_line() {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("r"), dir.path().join("r.1"));
-        let mut lines = Lines::open("failed file", &path, Access::Private, Before::Kept).unwrap();
+        let mut lines = Lines::open("failed file", &path, Content::Jobs, Before::Kept).unwrap();
         lines.push(b"first\n");
         fs::rename(&path, &moved).unwrap();
         lines.reopen().unwrap();
@@ -274,9 +307,9 @@ mod tests {
     #[test]
     fn errors_name_the_file() {
         let missing = Path::new("/nonexistent/r.json");
-        let error = Lines::open("results file", missing, Access::Umask, Before::Kept).unwrap_err();
+        let error = Lines::open("results file", missing, Content::Records, Before::Kept).unwrap_err();
         assert_eq!(error.to_string(), "open results file /nonexistent/r.json");
-        let mut full = Lines::open("failed file", Path::new("/dev/full"), Access::Umask, Before::Truncated).unwrap();
+        let mut full = Lines::open("failed file", Path::new("/dev/full"), Content::Records, Before::Truncated).unwrap();
         full.push(b"x\n");
         let Err(Lost::Failed(error)) = full.flush() else { panic!("/dev/full takes nothing") };
         assert!(format!("{error:#}").starts_with("write failed file /dev/full: No space left"), "{error:#}");

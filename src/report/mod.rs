@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use self::failures::Failures;
-use self::files::{Access, Before, Lines};
+use self::files::{Before, Content, Lines};
 use self::frame::Frame;
 use self::lines::Paint;
 use self::meter::Meter;
@@ -191,11 +191,11 @@ impl Report {
         now: Instant,
     ) -> anyhow::Result<Report> {
         let before = if options.append { Before::Kept } else { Before::Truncated };
-        let file = |kind, path: &Option<PathBuf>, access| {
-            path.as_ref().map(|path| Lines::open(kind, path, access, before)).transpose()
+        let file = |kind, path: &Option<PathBuf>, content| {
+            path.as_ref().map(|path| Lines::open(kind, path, content, before)).transpose()
         };
-        let results_file = file("results file", &options.results_file, Access::Umask).context("--results")?;
-        let failed_file = file("failed file", &options.failed_file, Access::Private).context("--failed")?;
+        let results_file = file("results file", &options.results_file, Content::Records).context("--results")?;
+        let failed_file = file("failed file", &options.failed_file, Content::Jobs).context("--failed")?;
         let written_files = match &options.results {
             Results::Written(format) => settled::open_files(format, before).context("--write-out")?,
             Results::Human | Results::Json => Vec::new(),

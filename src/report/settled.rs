@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 
-use super::files::{self, Access, Before, Lines};
+use super::files::{self, Before, Content, Lines};
 use super::lines::Paint;
 use super::writeout::{Format, To};
 use super::{Report, Results, lines, record};
@@ -17,7 +17,7 @@ use crate::job::{Outcome, Settled};
 pub(super) fn open_files(format: &Format, before: Before) -> anyhow::Result<Vec<Lines>> {
     let open = |file: &super::writeout::File| {
         let before = if file.append { Before::Kept } else { before };
-        Lines::open("write-out file", &file.path, Access::Umask, before)
+        Lines::open("write-out file", &file.path, Content::Text, before)
     };
     format.files().iter().map(open).collect()
 }
