@@ -119,8 +119,9 @@ impl<'a> Course<'a> {
             for name in names.iter().step_by(2) {
                 place.write(&format!("out/{name}"), before(name));
             }
-            // And what a run of somebody else may have left.
+            // And what another run may have left.
             place.write(&format!("out/{}.part", names[1]), "the beginning of something");
+            place.write(&format!("out/{}.part.meta", names[1]), "");
             place.write("j", "fetchmany-journal 1\nok 0123");
         }
         Course { server, plan, place, paths, ok: BTreeSet::new(), told: BTreeSet::new(), is_recorded: true }
@@ -328,7 +329,13 @@ const CALLS: [(&str, u64); 7] =
     [("write", 9), ("linkat", 2), ("renameat2", 1), ("utimensat", 5), ("flock", 2), ("fdatasync", 1), ("openat", 9)];
 
 /// Those of a run that overwrites.
-const OVERWRITE: [(&str, u64); 2] = [("renameat", 3), ("ftruncate", 1)];
+const OVERWRITE: [(&str, u64); 1] = [("renameat", 3)];
+
+/// Those of one whose files are safe before they are told of.
+const SYNC: [(&str, u64); 3] = [("fsync", 1), ("fdatasync", 1), ("renameat2", 1)];
+
+/// That by which things go. Where it fails something is left, which harms nobody.
+const REMOVE: [(&str, u64); 1] = [("unlinkat", 1)];
 
 /// One after another, so that the N-th call is always the same.
 const SKIPPING: Plan = Plan { name: "one", options: &["-j", "1", "--checksum-file", "sums"], list: List::Urls };
@@ -338,11 +345,22 @@ const OVERWRITING: Plan = Plan {
     list: List::Urls,
 };
 
+const SYNCING: Plan = Plan {
+    name: "one-sync",
+    options: &["-j", "1", "--sync", "--if-exists", "overwrite", "--checksum-file", "sums"],
+    list: List::Urls,
+};
+const SUGGESTED: Plan = Plan { name: "one-suggested", options: &["-j", "1", "-J"], list: List::Suggested };
+
 #[test]
 fn killed_at_each_step_of_writing_it_goes_on_where_it_was() {
     let killed = |run: &Finished, fault: &str| assert_eq!(run.signal(), Some(Signal::KILL.as_raw()), "{fault}\n{run}");
     at_each(&CALLS, 1, "signal=KILL", &SKIPPING, killed);
     at_each(&OVERWRITE, 1, "signal=KILL", &OVERWRITING, killed);
+    at_each(&SYNC, 1, "signal=KILL", &SYNCING, killed);
+    for plan in [SKIPPING, OVERWRITING, SYNCING, SUGGESTED] {
+        at_each(&REMOVE, 1, "signal=KILL", &plan, killed);
+    }
 }
 
 #[test]
@@ -352,5 +370,6 @@ fn where_a_step_of_writing_fails_the_next_run_makes_the_tree_whole() {
         let ended = |run: &Finished, fault: &str| assert!(matches!(run.code(), Some(0..=3 | 127)), "{fault}\n{run}");
         at_each(&CALLS, first, &format!("error={error}"), &SKIPPING, ended);
         at_each(&OVERWRITE, first, &format!("error={error}"), &OVERWRITING, ended);
+        at_each(&SYNC, first, &format!("error={error}"), &SYNCING, ended);
     }
 }

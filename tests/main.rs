@@ -57,6 +57,7 @@ mod signals;
 mod sinks;
 mod slow_disk;
 mod standard_input;
+mod strangers;
 mod streams;
 mod suggested;
 mod terminal;

@@ -109,7 +109,7 @@ fn what_others_can_see_of_a_running_program_has_no_secret_that_came_by_file_or_e
     let fetch = Fetch::recorded().args(["--results", "results", "--failed", "failed"]).urls(&[url("/a"), url("/b")]);
     let running = fetch.env("no_proxy", "*").env("http_proxy", "http://user:S3CR3T-2@127.0.0.1:1").start();
     let (place, pid) = (running.place().clone(), running.pid().as_raw_nonzero());
-    until("both files being written", || place.names("out").len() == 2);
+    until("both files being written", || ["a", "b"].iter().all(|name| place.exists(&format!("out/{name}.part"))));
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the command line");
     assert!(!String::from_utf8_lossy(&command).contains("S3CR3T"));
     for name in place.names(".") {

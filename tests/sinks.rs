@@ -154,8 +154,7 @@ fn a_link_at_the_final_name_is_never_followed() {
 }
 
 #[test]
-fn a_partial_name_that_is_a_link_is_never_followed() {
-    // With what makes a description worth writing, and is read where there is one.
+fn a_partial_name_that_is_a_link_is_never_followed_nor_replaced() {
     let server = Server::http(|_| Reply::ok(vec![b'x'; 2 << 20]).header("etag", "\"x\""));
     for links in [&["a.part", "a.part.meta"][..], &["a.part"], &["a.part.meta"]] {
         let place = Place::new();
@@ -165,8 +164,9 @@ fn a_partial_name_that_is_a_link_is_never_followed() {
         }
         let run = fetch_one(&place, &[], &server.url("/a"));
         assert_eq!(place.outside()["canary/canary.txt"], b"still here", "{run}");
-        assert_eq!(run.record()["result"] == "ok", !links.contains(&"a.part"), "{run}");
-        assert_eq!(run.record()["result"] == "ok", place.exists("out/a"), "{run}");
+        run.assert_exit(1).assert_failed("local");
+        assert!(run.record()["errormsg"].as_str().is_some_and(|why| why.contains(links[0])), "{run}");
+        assert!(!place.exists("out/a"), "{run}");
     }
 }
 

@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::hash::Digest;
 use super::known;
 use super::name::Name;
-use super::part::Part;
+use super::part::{Part, adopt};
 use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
 use super::tree::{Flushing, Missing, Tree};
@@ -56,7 +56,7 @@ pub struct OutputFile {
     replace: Replace,
     /// `None`: not to be continued.
     origin: Option<Origin>,
-    /// What describes it while it is not whole.
+    /// What describes it while it is not whole; `None`: what is there is not to be kept.
     description: Option<SideCar>,
     /// Bytes that were there when it was opened.
     from: u64,
@@ -110,14 +110,14 @@ impl OutputFile {
     /// Looks for what an earlier attempt or run has left, locks it, and says where it can be continued.
     ///
     /// # Errors
-    /// It will not be possible to write it: another process does, or something that is no file has its name.
+    /// It will not be possible to write it: another process does, or something that is not ours has its name.
     pub fn find_partial(&mut self) -> Result<Option<Resume>, Fault> {
         let directory = self.name.directory();
-        let Some(origin) = self.origin.as_ref().filter(|_| self.tree.may_have_partials(directory)) else {
+        if !self.tree.may_have_partials(directory) {
             return Ok(None);
-        };
+        }
         let Ok(dir) = self.tree.directory(directory, Missing::Report) else { return Ok(None) };
-        let found = Part::find(&dir, self.name.file(), origin)?;
+        let found = Part::find(&dir, self.name.file(), self.tree.ours(), self.origin.as_ref())?;
         Ok(found.map(|(part, resume)| {
             self.state = State::Found(part);
             resume
@@ -128,13 +128,13 @@ impl OutputFile {
     /// if that is 0, it is empty. Missing directories are made. Without a `version` it will not be continued.
     ///
     /// # Errors
-    /// The file system refuses, another process is writing it, or something that is no file has the name of its
+    /// The file system refuses, another process is writing it, or something that is not ours has the name of its
     /// `.part`.
     pub fn open(&mut self, from: u64, length: Option<u64>, version: Option<&Version>) -> Result<(), Fault> {
-        self.description = match (&self.origin, version) {
+        self.description = Some(match (&self.origin, version) {
             (Some(origin), Some(version)) => SideCar::new(origin, length, version),
-            _ => None,
-        };
+            _ => SideCar::of_nothing(),
+        });
         self.from = from;
         match self.open_once(from, length) {
             // A directory we kept open may have been removed since.
@@ -147,7 +147,7 @@ impl OutputFile {
 
     fn open_once(&mut self, from: u64, length: Option<u64>) -> Result<(), Fault> {
         let dir = self.directory()?;
-        let mut part = match std::mem::replace(&mut self.state, State::Closed) {
+        match std::mem::replace(&mut self.state, State::Closed) {
             State::Found(part) if from > 0 => {
                 part.continue_at(from)?;
                 self.state = State::Part(part);
@@ -155,28 +155,24 @@ impl OutputFile {
             }
             // Bytes of the middle have no other place.
             _ if from > 0 => return Err(Fault::local(format!("the partial file of {} is gone", self.name.path()))),
-            State::Found(mut part) => {
-                part.restart(&dir, true)?;
-                part
-            }
+            State::Found(part) => part.clear(&dir)?,
             _ if self.is_small(length) && !self.has_part(&dir) => match sys::open_unnamed(&dir) {
                 Ok(file) => {
                     self.state = State::Unnamed(file);
                     return Ok(());
                 }
-                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                    self.tree.give_up_unnamed();
-                    Part::create(&dir, self.name.file())?
-                }
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => self.tree.give_up_unnamed(),
                 Err(errno) => return Err(Fault::system("create", self.name.path(), errno)),
             },
-            _ => Part::create(&dir, self.name.file())?,
-        };
-        if let Some(description) = &self.description {
-            part.describe(&dir, description);
+            _ => {}
         }
-        self.state = State::Part(part);
+        self.state = State::Part(self.create_part(&dir)?);
         Ok(())
+    }
+
+    fn create_part(&self, dir: &OwnedFd) -> Result<Part, Fault> {
+        let description = self.description.clone().unwrap_or_else(SideCar::of_nothing);
+        Part::create(dir, self.name.file(), self.tree.ours(), &description)
     }
 
     fn is_small(&self, length: Option<u64>) -> bool {
@@ -285,14 +281,13 @@ impl OutputFile {
         let state = std::mem::replace(&mut self.state, State::Closed);
         let Err(errno) = flushed else {
             if let State::Part(part) = state {
-                part.stay(&dir);
+                part.stay(&dir, self.tree.ours());
             }
             return Ok(published);
         };
         // What is not told is not to be there.
         match state {
-            State::Part(part) if self.replace == Replace::Reversibly => part.take_back(&dir, self.target.file()),
-            State::Part(part) => sys::unlink_if(&dir, self.target.file(), part.file()),
+            State::Part(part) => part.take_back(&dir, self.target.file(), self.tree.ours()),
             State::Unnamed(file) => sys::unlink_if(&dir, self.target.file(), &file),
             State::Closed | State::Found(_) => {}
         }
@@ -308,11 +303,10 @@ impl OutputFile {
         flushed.map_err(|errno| self.distrusted(errno))
     }
 
-    /// The disk told of an error, perhaps one of earlier writes: what is there is not to be continued.
+    /// The disk told of an error, perhaps one of earlier writes: what is there is not to be continued, nor of any use.
     fn distrusted(&mut self, errno: Errno) -> Fault {
         if let (State::Part(part), Ok(dir)) = (&self.state, self.directory()) {
-            // If that fails too the machine has other troubles.
-            let _ = part.undescribe(&dir);
+            part.remove(&dir, self.tree.ours());
         }
         self.description = None;
         Fault::system("write", self.name.path(), errno)
@@ -332,7 +326,7 @@ impl OutputFile {
         }
         let dir = self.directory()?;
         match &mut self.state {
-            State::Part(part) => part.publish(&dir, &self.target, self.replace, self.description.as_ref()),
+            State::Part(part) => part.publish(&dir, &self.target, self.tree.ours(), self.replace),
             _ => Err(Fault::system("publish", self.target.path(), Errno::BADF)),
         }
     }
@@ -341,7 +335,11 @@ impl OutputFile {
     pub fn keep(&mut self) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => return,
-            State::Found(_) | State::Part(_) => {}
+            State::Found(part) | State::Part(part) => {
+                if let Ok(dir) = self.directory() {
+                    part.keep(&dir, self.tree.ours());
+                }
+            }
             State::Unnamed(file) => {
                 // A courtesy: without it the bytes are fetched again, which is all that can be lost.
                 let _ = self.name_part(file);
@@ -352,13 +350,10 @@ impl OutputFile {
 
     /// Makes the unnamed `file` a partial file.
     fn name_part(&self, file: OwnedFd) -> Result<(), Errno> {
+        let Some(description) = &self.description else { return Ok(()) };
         let dir = self.tree.directory(self.name.directory(), Missing::Make)?;
-        let mut part = Part::adopt(file, self.name.file())?;
-        self.tree.link(part.file(), &dir, &Part::name_of(self.name.file()))?;
-        if let Some(description) = &self.description {
-            part.describe(&dir, description);
-        }
-        Ok(())
+        let link = |part: &str| self.tree.link(&file, &dir, part);
+        adopt(&dir, self.name.file(), self.tree.ours(), (&file, description), link)
     }
 
     /// Ends without publishing and removes the file, if its name is still its own.
@@ -366,7 +361,7 @@ impl OutputFile {
         if let State::Part(part) | State::Found(part) = std::mem::replace(&mut self.state, State::Closed)
             && let Ok(dir) = self.directory()
         {
-            part.remove(&dir);
+            part.remove(&dir, self.tree.ours());
         }
     }
 
@@ -406,7 +401,7 @@ impl OutputFile {
     /// A `.part` with the bytes of the unnamed `file`, which cannot be linked here.
     fn copy_to_part(&self, file: &OwnedFd) -> Result<Part, Fault> {
         let fault = |errno| Fault::system("write", self.name.path(), errno);
-        let part = Part::create(&*self.directory()?, self.name.file())?;
+        let part = self.create_part(&*self.directory()?)?;
         let mut buffer = vec![0; 64 * 1024];
         let mut offset = 0;
         loop {

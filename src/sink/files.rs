@@ -17,7 +17,6 @@ use super::hash::Digest;
 use super::known::Known;
 use super::name::Name;
 use super::names;
-use super::part::Part;
 use super::register::{Holding, Present, Register, Renaming, exists, is_a_directory};
 use super::sidecar::Origin;
 use super::template::Template;
@@ -103,6 +102,10 @@ impl Files {
             return Claim::Skip("duplicate of an earlier line".into());
         }
         if let Some(why) = settled(job) {
+            if renamed {
+                // By its final name, which the journal has, nothing is known of this one.
+                self.register.tidy(&Name::new(path.clone()));
+            }
             job.destination = Some(path.into());
             return Claim::Skip(why);
         }
@@ -177,18 +180,15 @@ impl Files {
     }
 
     /// Whether the file that was about to get the name `path` has it: the number that stands for that name.
-    /// With `tidies`, what a kill has left beside it is removed.
-    pub fn recognize(&self, path: &str, mark: &str, tidies: bool) -> Option<u64> {
+    /// What a kill has left beside it is removed.
+    pub fn recognize(&self, path: &str, mark: &str) -> Option<u64> {
         let name = Name::new(names::confined(path).ok().filter(|confined| confined == path)?);
         let dir = self.tree().directory(name.directory(), Missing::Report).ok()?;
         let stat = sys::stat(&*dir, name.file()).ok()?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || sys::mark(&stat) != mark {
             return None;
         }
-        // The kill may have come before its other name, or the file that it replaced, was taken away.
-        if tidies {
-            Part::remove_leftover(&dir, name.file());
-        }
+        self.register.tidy(&name);
         Some(self.register.name(path))
     }
 

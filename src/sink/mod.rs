@@ -16,6 +16,7 @@ mod hash;
 mod known;
 mod name;
 mod names;
+mod ours;
 mod part;
 #[cfg(test)]
 mod properties;
@@ -317,7 +318,7 @@ impl Sink {
     /// stands for the name.
     pub fn recognize(&self, path: &str, mark: &str) -> Option<u64> {
         let Landing::Files(files) = &self.landing else { return None };
-        files.recognize(path, mark, self.run == Run::Real)
+        files.recognize(path, mark)
     }
 
     /// Makes a whole body visible.

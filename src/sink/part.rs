@@ -1,7 +1,9 @@
 //! `NAME.part`: a partial file that has a name, locked while it is ours, and its description.
 //!
-//! The description goes first and comes last: bytes are never beside the description of others, whenever the program
-//! is killed. Must not know what is asked of servers.
+//! A partial file that is not empty has a description of ours beside it, whenever the program is killed: without one it
+//! is somebody else's, and left alone. The description names the file that it is of, so that bytes are never continued
+//! that came there in another way; one whose file has gone is taken away where it is met. Must not know what is asked of
+//! servers.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,11 +14,15 @@ use rustix::io::Errno;
 use super::fault::Fault;
 use super::file::{Published, Replace};
 use super::name::Name;
+use super::ours::Ours;
 use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
 
 /// How often it is opened again because somebody else has just published or removed it.
 const OPEN_TRIES: u32 = 8;
+
+/// How it is opened: NONBLOCK and NOCTTY are for what is no regular file, and refused.
+const FLAGS: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A partial file that has its name, and is ours until it is dropped.
 #[derive(Debug)]
@@ -26,10 +32,18 @@ pub struct Part {
     name: String,
     /// Device and inode, by which it is known again under its name.
     identity: (u64, u64),
-    /// A description may lie beside it.
-    described: bool,
-    /// The file that it replaced has its name.
-    swapped: bool,
+    /// What was there under the name that it got.
+    before: Before,
+}
+
+/// What a published file has replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// Something that has its name now.
+    Swapped,
+    /// Something that is gone.
+    Lost,
 }
 
 /// What is there under the name of a partial file.
@@ -45,51 +59,99 @@ impl Part {
         format!("{name}.part")
     }
 
-    /// An empty partial file of `name`, without description.
+    /// An empty partial file of `name`, with this description. One of ours that is there is taken away first.
     ///
     /// # Errors
-    /// The file system refuses, another process is writing it, or something that is no file has its name.
-    pub fn create(dir: &OwnedFd, name: &str) -> Result<Part, Fault> {
+    /// The file system refuses, another process is writing it, or something that is not ours has its name.
+    pub fn create(dir: &OwnedFd, name: &str, ours: Ours, description: &SideCar) -> Result<Part, Fault> {
         let part = Part::name_of(name);
         for _ in 0..OPEN_TRIES {
-            match Part::open(dir, part.clone(), OFlags::CREATE)? {
-                // Another name for something that is not ours, or a publication by link that was killed half-way.
-                Opened::Ours(_, stat) if stat.st_nlink > 1 => {
-                    sys::unlink(dir, &part).map_err(|errno| Fault::system("open", &part, errno))?;
-                }
-                Opened::Ours(mut open, stat) => {
-                    open.described = true;
-                    open.restart(dir, stat.st_size > 0)?;
-                    return Ok(open);
-                }
-                Opened::Gone => {}
+            let made = match sys::open(dir, part.as_str(), OFlags::CREATE | OFlags::EXCL | FLAGS) {
+                Ok(file) => Part::lock(dir, file, part.clone())?,
+                Err(Errno::EXIST) => match Part::open(dir, part.clone())? {
+                    Opened::Ours(open, stat) => {
+                        open.check(dir, ours, &stat)?;
+                        open.clear(dir)?;
+                        continue;
+                    }
+                    Opened::Gone => continue,
+                },
+                Err(errno) => return Err(Fault::system("create", &part, errno)),
+            };
+            if let Opened::Ours(open, _) = made {
+                let described = sys::birth(&open.file).and_then(|file| description.write(dir, &part, file, ours));
+                return match described {
+                    Ok(()) => Ok(open),
+                    Err(errno) => {
+                        // Empty it is nobody's.
+                        let _ = open.clear(dir);
+                        Err(Fault::system("create", &SideCar::name(&part), errno))
+                    }
+                };
             }
         }
         Err(Fault::local(format!("another process is using {part}")))
     }
 
-    /// The partial file of `name`, when it can be continued for `origin`, and where. Changes nothing.
+    /// The partial file of `name`, when it can be continued for `origin`, and where. Changes nothing but that a description
+    /// without its file is taken away.
     ///
     /// # Errors
-    /// Another process is writing it, or something that is no file has its name.
-    pub fn find(dir: &OwnedFd, name: &str, origin: &Origin) -> Result<Option<(Part, Resume)>, Fault> {
-        let (part, stat) = match Part::open(dir, Part::name_of(name), OFlags::empty()) {
-            Ok(Opened::Ours(part, stat)) if stat.st_nlink == 1 && stat.st_size > 0 => (part, stat),
+    /// Another process is writing it, or something that is not ours has its name.
+    pub fn find(
+        dir: &OwnedFd,
+        name: &str,
+        ours: Ours,
+        origin: Option<&Origin>,
+    ) -> Result<Option<(Part, Resume)>, Fault> {
+        let (part, stat) = match Part::open(dir, Part::name_of(name)) {
+            Ok(Opened::Ours(part, stat)) => (part, stat),
+            Err(fault) if fault.errno() == Some(Errno::NOENT) => {
+                undescribe(dir, &Part::name_of(name), ours);
+                return Ok(None);
+            }
             Err(fault) if fault.errno().is_none() => return Err(fault),
             // What else is in the way is found out when it is opened to be written.
-            Ok(Opened::Ours(..) | Opened::Gone) | Err(_) => return Ok(None),
+            Ok(Opened::Gone) | Err(_) => return Ok(None),
         };
+        part.check(dir, ours, &stat)?;
+        if stat.st_nlink != 1 || stat.st_size == 0 {
+            return Ok(None);
+        }
         // What a crash of the machine has kept from the disk is a hole, or past the end.
         let size = sys::first_hole(&part.file).or_else(|_| u64::try_from(stat.st_size));
-        let resume = SideCar::read(dir, &part.name).zip(size.ok()).and_then(|(found, size)| found.resume(origin, size));
-        Ok(resume.map(|resume| (Part { described: true, ..part }, resume)))
+        let resume = || {
+            let birth = sys::birth(&part.file).ok()?;
+            let description = SideCar::read(dir, &part.name, ours).filter(|found| found.is_of(&birth))?;
+            description.resume(origin?, size.ok()?)
+        };
+        Ok(resume().map(|resume| (part, resume)))
     }
 
-    fn open(dir: &OwnedFd, name: String, flags: OFlags) -> Result<Opened, Fault> {
+    /// Whether it may be taken away: it is ours, and empty or described as such.
+    fn check(&self, dir: &OwnedFd, ours: Ours, stat: &Stat) -> Result<(), Fault> {
+        let name = &self.name;
+        if !ours.owns(stat) {
+            return Err(Fault::local(format!("{name} is there and belongs to another user: have it moved away")));
+        }
+        if stat.st_size > 0 && !SideCar::is_beside(dir, name, ours) {
+            let meta = SideCar::name(name);
+            let message = format!("{name} is there and not known to be ours, without {meta}: move or remove it");
+            return Err(Fault::local(message));
+        }
+        Ok(())
+    }
+
+    fn open(dir: &OwnedFd, name: String) -> Result<Opened, Fault> {
+        match sys::open(dir, name.as_str(), FLAGS) {
+            Ok(file) => Part::lock(dir, file, name),
+            Err(errno) => Err(Fault::system("open", &name, errno)),
+        }
+    }
+
+    /// Makes the open `file` ours alone, if it still has its name then.
+    fn lock(dir: &OwnedFd, file: OwnedFd, name: String) -> Result<Opened, Fault> {
         let fault = |errno| Fault::system("open", &name, errno);
-        // NONBLOCK and NOCTTY are for what is no regular file and is refused below.
-        let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = sys::open(dir, name.as_str(), flags).map_err(fault)?;
         let stat = sys::stat_open(&file).map_err(fault)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Fault::local(format!("{name} is there and is no regular file")));
@@ -104,21 +166,10 @@ impl Part {
         match sys::stat(dir, &name) {
             Ok(now) if identity(&now) == identity(&stat) => {
                 let identity = identity(&stat);
-                Ok(Opened::Ours(Part { file: Arc::new(file), name, identity, described: false, swapped: false }, now))
+                Ok(Opened::Ours(Part { file: Arc::new(file), name, identity, before: Before::Nothing }, now))
             }
             _ => Ok(Opened::Gone),
         }
-    }
-
-    /// A file without a name, which is about to become the partial file of `name`.
-    ///
-    /// # Errors
-    /// That of `fstat`.
-    pub fn adopt(file: OwnedFd, name: &str) -> Result<Part, Errno> {
-        // Nobody else can have it; as elsewhere, a file system without locks is used without them.
-        let _ = sys::lock(&file);
-        let identity = identity(&sys::stat_open(&file)?);
-        Ok(Part { file: Arc::new(file), name: Part::name_of(name), identity, described: false, swapped: false })
     }
 
     /// The open file.
@@ -126,15 +177,12 @@ impl Part {
         &self.file
     }
 
-    /// Starts over: without description, and empty where it is not.
-    pub fn restart(&mut self, dir: &OwnedFd, is_filled: bool) -> Result<(), Fault> {
-        let fault = |errno| Fault::system("empty", &self.name, errno);
-        self.undescribe(dir).map_err(fault)?;
-        if is_filled {
-            sys::continue_at(&self.file, 0).map_err(fault)?;
+    /// Takes its name away, if that is still its own, so that its bytes are never continued. It stays locked.
+    pub fn clear(&self, dir: &OwnedFd) -> Result<(), Fault> {
+        if !self.is_at_its_name(dir) {
+            return Ok(());
         }
-        self.described = false;
-        Ok(())
+        sys::unlink(dir, &self.name).map_err(|errno| Fault::system("remove", &self.name, errno))
     }
 
     /// Goes on behind the first `from` bytes; what is behind them is thrown away.
@@ -142,109 +190,148 @@ impl Part {
         sys::continue_at(&self.file, from).map_err(|errno| Fault::system("continue", &self.name, errno))
     }
 
-    /// Puts a description beside it. Without one the bytes are fetched again, which is all that can be lost.
-    pub fn describe(&mut self, dir: &OwnedFd, description: &SideCar) {
-        self.described = true;
-        if description.write(dir, &self.name).is_err() {
-            // What is left of it must not be in the way of the next one.
-            let _ = self.undescribe(dir);
-        }
-    }
-
-    /// Takes the description away: the bytes are not to be continued.
-    pub fn undescribe(&self, dir: &OwnedFd) -> Result<(), Errno> {
-        if !self.described {
-            return Ok(());
-        }
-        match sys::unlink(dir, &SideCar::name(&self.name)) {
-            // A directory describes nothing.
-            Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Renames it, whole, to `name`. If that fails it keeps its `description`: another run has only to ask for its last
-    /// byte.
+    /// Renames it, whole, to `name`. If that fails it keeps its description: another run has only to ask for its last byte.
     ///
     /// # Errors
     /// The file system refuses, or what has its name is not the file that was written.
-    pub fn publish(
-        &mut self,
-        dir: &OwnedFd,
-        name: &Name,
-        replace: Replace,
-        description: Option<&SideCar>,
-    ) -> Result<Published, Fault> {
+    pub fn publish(&mut self, dir: &OwnedFd, name: &Name, ours: Ours, replace: Replace) -> Result<Published, Fault> {
         if !self.is_at_its_name(dir) {
+            self.disown(dir, ours);
             return Err(Fault::local(format!("{} was moved or replaced while it was written", self.name)));
         }
-        self.undescribe(dir).map_err(|errno| Fault::system("publish", name.path(), errno))?;
         let renamed = match replace {
             Replace::File => sys::rename(dir, &self.name, name.file(), RenameFlags::empty()),
             Replace::Reversibly => self.swap(dir, name.file()),
             Replace::Nothing => rename_noreplace(dir, &self.name, name.file()),
         };
         match renamed {
-            Ok(()) => Ok(Published::Done),
-            Err(Errno::EXIST) if replace == Replace::Nothing => Ok(Published::Exists),
-            Err(errno) => {
-                if let Some(description) = description {
-                    self.describe(dir, description);
+            Ok(()) => {
+                // What has its own name now is not to be taken for somebody else's.
+                if self.before != Before::Swapped {
+                    undescribe(dir, &self.name, ours);
                 }
-                Err(Fault::system("publish", name.path(), errno))
+                Ok(Published::Done)
             }
+            Err(Errno::EXIST) if replace == Replace::Nothing => Ok(Published::Exists),
+            Err(errno) => Err(Fault::system("publish", name.path(), errno)),
         }
     }
 
     /// Renames it to `name`, and the file that has that name to its own; without such a file it is only renamed, and so
     /// it is where the file system cannot swap two.
     fn swap(&mut self, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
-        match sys::stat(dir, name) {
+        let before = match sys::stat(dir, name) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Err(Errno::ISDIR),
             Ok(_) => match sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE) {
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOENT) => {}
-                result => return result.map(|()| self.swapped = true),
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOENT) => Before::Lost,
+                result => return result.map(|()| self.before = Before::Swapped),
             },
-            Err(_) => {}
-        }
-        sys::rename(dir, &self.name, name, RenameFlags::empty())
+            Err(Errno::NOENT) => Before::Nothing,
+            Err(_) => Before::Lost,
+        };
+        sys::rename(dir, &self.name, name, RenameFlags::empty()).map(|()| self.before = before)
     }
 
     /// It stays where it was published: what it has replaced is not needed any more.
-    pub fn stay(self, dir: &OwnedFd) {
-        if self.swapped {
-            // If that fails it is a partial file without a description, which is used up or left alone.
-            let _ = sys::unlink(dir, &self.name);
+    pub fn stay(self, dir: &OwnedFd, ours: Ours) {
+        if self.before == Before::Swapped && sys::unlink(dir, &self.name).is_ok() {
+            undescribe(dir, &self.name, ours);
         }
     }
 
-    /// Takes it back from `name`, where it was published, and removes it; what it has replaced is there again.
-    pub fn take_back(mut self, dir: &OwnedFd, name: &str) {
-        if std::mem::take(&mut self.swapped) {
-            // Where it fails, what is at its own name is not it, and stays.
-            let _ = sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE);
+    /// Takes it back from `name`, where it was published, and removes it; what it has replaced is there again. What was lost
+    /// stays replaced: without both there would be nothing.
+    pub fn take_back(self, dir: &OwnedFd, name: &str, ours: Ours) {
+        match self.before {
+            Before::Nothing => sys::unlink_if(dir, name, &self.file),
+            Before::Swapped => {
+                // Where it fails, what is at its own name is not it, and stays.
+                let _ = sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE);
+                self.remove(dir, ours);
+            }
+            Before::Lost => {}
         }
-        self.remove(dir);
     }
 
-    /// Opens what a kill has left of `name`, which was published, and removes it.
-    pub fn remove_leftover(dir: &OwnedFd, name: &str) {
-        if let Ok(Opened::Ours(part, _)) = Part::open(dir, Part::name_of(name), OFlags::empty()) {
-            Part { described: true, ..part }.remove(dir);
+    /// Takes away what a kill has left of the publication of `name`: the description, and what has the name of the partial
+    /// file, be that the same file or the one that was replaced.
+    pub fn tidy(dir: &OwnedFd, name: &str, ours: Ours) {
+        let part = Part::name_of(name);
+        let is_published = |found: &SideCar| sys::birth_at(dir, name).is_ok_and(|birth| found.is_of(&birth));
+        if !SideCar::is_beside(dir, &part, ours) {
+            return;
+        }
+        match Part::open(dir, part) {
+            Err(fault) if fault.errno() == Some(Errno::NOENT) => undescribe(dir, &Part::name_of(name), ours),
+            Ok(Opened::Ours(open, _)) if SideCar::read(dir, &open.name, ours).as_ref().is_some_and(is_published) => {
+                open.remove(dir, ours);
+            }
+            // A body on its way.
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Leaves it for a later attempt, if its name is still its own.
+    pub fn keep(self, dir: &OwnedFd, ours: Ours) {
+        if !self.is_at_its_name(dir) {
+            self.disown(dir, ours);
         }
     }
 
     /// Removes it, if its name is still its own.
-    pub fn remove(self, dir: &OwnedFd) {
-        if self.is_at_its_name(dir) {
-            // It is locked, so nobody else of our kind takes it now; if it cannot be removed it is a partial file.
-            let _ = self.undescribe(dir);
-            let _ = sys::unlink(dir, &self.name);
+    pub fn remove(&self, dir: &OwnedFd, ours: Ours) {
+        if !self.is_at_its_name(dir) {
+            self.disown(dir, ours);
+        } else if self.clear(dir).is_ok() {
+            undescribe(dir, &self.name, ours);
+        }
+    }
+
+    /// What has its name is not it, and its description must not say so.
+    fn disown(&self, dir: &OwnedFd, ours: Ours) {
+        let Ok(birth) = sys::birth(&self.file) else { return };
+        if SideCar::read(dir, &self.name, ours).is_some_and(|found| found.is_of(&birth)) {
+            undescribe(dir, &self.name, ours);
         }
     }
 
     fn is_at_its_name(&self, dir: &OwnedFd) -> bool {
         sys::stat(dir, &self.name).is_ok_and(|stat| identity(&stat) == self.identity)
+    }
+}
+
+/// Gives the unnamed `file` the name of the partial file of `name`, by `link`, if nothing has it. The description comes
+/// first: without it nobody would know whose the file is.
+///
+/// # Errors
+/// The file system refuses.
+pub fn adopt(
+    dir: &OwnedFd,
+    name: &str,
+    ours: Ours,
+    (file, description): (&OwnedFd, &SideCar),
+    link: impl FnOnce(&str) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let part = Part::name_of(name);
+    if !matches!(sys::stat(dir, &part), Err(Errno::NOENT)) {
+        return Err(Errno::EXIST);
+    }
+    // Nobody else can have it; as elsewhere, a file system without locks is used without them.
+    let _ = sys::lock(file);
+    description.write(dir, &part, sys::birth(file)?, ours)?;
+    link(&part).inspect_err(|_| undescribe(dir, &part, ours))?;
+    // Another process may have met the description when the file was not there yet.
+    if !SideCar::is_beside(dir, &part, ours) {
+        description.write(dir, &part, sys::birth(file)?, ours)?;
+    }
+    Ok(())
+}
+
+/// Takes the description of `part` away, where there is one of ours: there are no bytes beside it any more. If that fails,
+/// it is met again.
+fn undescribe(dir: &OwnedFd, part: &str, ours: Ours) {
+    if SideCar::is_beside(dir, part, ours) {
+        let _ = sys::unlink(dir, &SideCar::name(part));
     }
 }
 

@@ -13,6 +13,7 @@ use super::fault::{Fault, lack};
 use super::file::OutputFile;
 use super::hash::Digest;
 use super::name::Name;
+use super::part::Part;
 use super::tree::{Missing, Tree};
 use super::{Claim, IfExists, names, sys};
 use crate::job::Failure;
@@ -135,7 +136,11 @@ impl Register {
 
     /// The verdict on a claimed name by what is on disk; to keep both, it becomes a numbered one.
     pub fn unless_present(&self, name: &mut Name) -> Claim {
-        match (self.present(name), self.if_exists) {
+        let present = self.present(name);
+        if matches!(present, Ok(Present::Other)) {
+            self.tidy(name);
+        }
+        match (present, self.if_exists) {
             (Ok(Present::Nothing), _) => Claim::Fetch,
             (Ok(Present::Directory), _) => Claim::Refuse(is_a_directory(name)),
             (Ok(Present::Other), IfExists::Skip) => Claim::Skip("a file of this name exists".into()),
@@ -152,13 +157,28 @@ impl Register {
         }
     }
 
+    /// Takes away what a kill has left beside the file `name`: it may have come before its other name, its description or
+    /// the file that it replaced was taken away.
+    pub fn tidy(&self, name: &Name) {
+        if self.tree.is_real()
+            && self.tree.may_have_partials(name.directory())
+            && let Ok(dir) = self.tree.directory(name.directory(), Missing::Report)
+        {
+            Part::tidy(&dir, name.file(), self.tree.ours());
+        }
+    }
+
     /// `stem.1.ext`, `stem.2.ext` …: one that is neither claimed nor on disk, the first where no number was left out.
     /// A look at a few is enough, however many there are.
     pub fn next_number(&self, name: &Name) -> Result<Name, Fault> {
         let numbered = |number: u64| Name::new(names::suffixed(name.path(), &format!(".{number}")));
         let is_free = |number| {
             let name = numbered(number);
-            Ok(!self.claims.borrow().has(name.path()) && self.present(&name)? == Present::Nothing)
+            let present = self.present(&name)?;
+            if present == Present::Other {
+                self.tidy(&name);
+            }
+            Ok(!self.claims.borrow().has(name.path()) && present == Present::Nothing)
         };
         let (mut taken, mut free) = (0, 1);
         while !is_free(free)? {

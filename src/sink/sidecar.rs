@@ -1,20 +1,23 @@
-//! `NAME.part.meta`: what a partial file is the beginning of, so that nothing else is ever put behind it.
+//! `NAME.part.meta`: that a partial file is ours, and what it is the beginning of, so that nothing else is ever put behind
+//! it.
 //!
 //! JSON, for its owner's eyes only, without user and password. Whatever in it is not understood is as good as nothing.
+//! It names the file that it describes: another one under the same name is not continued.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use rustix::fs::{FileType, OFlags};
-use rustix::io::Result;
+use rustix::fs::OFlags;
+use rustix::io::{Errno, Result};
 use serde::{Deserialize, Serialize};
 
+use super::ours::Ours;
 use super::sys;
 use super::version::Version;
 use crate::job::Checksum;
 
 /// Grows with the meaning of the fields.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// A longer one is not ours.
 const LONGEST: usize = 128 * 1024;
@@ -43,9 +46,11 @@ pub struct Resume {
 }
 
 /// The description.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SideCar {
     format: u32,
+    /// The [`sys::birth`] of what it describes; empty until it is written.
+    file: String,
     url: String,
     request: String,
     checksum: Option<String>,
@@ -55,12 +60,17 @@ pub struct SideCar {
 }
 
 impl SideCar {
-    /// Of a body of `length` bytes, where known; `None` when nothing would tell it from another.
-    pub fn new(origin: &Origin, length: Option<u64>, version: &Version) -> Option<SideCar> {
+    /// Of a body of `length` bytes, where known. It can be continued if something tells it from another.
+    pub fn new(origin: &Origin, length: Option<u64>, version: &Version) -> SideCar {
         let checksum = origin.checksum.map(|checksum| checksum.to_string());
-        let is_known = checksum.is_some() || version.strong().is_some();
         let (url, request) = (origin.url.clone(), origin.request.to_string());
-        is_known.then(|| SideCar { format: FORMAT, url, request, checksum, length, version: version.clone() })
+        SideCar { format: FORMAT, file: String::new(), url, request, checksum, length, version: version.clone() }
+    }
+
+    /// Of a body that is not to be continued.
+    pub fn of_nothing() -> SideCar {
+        let origin = Origin { url: String::new(), request: Rc::from(""), checksum: None };
+        SideCar::new(&origin, None, &Version::default())
     }
 
     /// The name of the description of the partial file `part`.
@@ -68,22 +78,37 @@ impl SideCar {
         format!("{part}.meta")
     }
 
-    /// Writes it beside `part`, of which there is none yet.
-    pub fn write(&self, dir: &OwnedFd, part: &str) -> Result<()> {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        let file = sys::create_private(dir, &SideCar::name(part))?;
-        sys::write_all(&file, &text)
+    /// Writes it beside `part`, for the file with this [`sys::birth`]. One of ours that is there is replaced.
+    ///
+    /// # Errors
+    /// The file system refuses, or something that is no description of ours has the name; nothing is left.
+    pub fn write(&self, dir: &OwnedFd, part: &str, file: String, ours: Ours) -> Result<()> {
+        let name = SideCar::name(part);
+        let made = match sys::create_private(dir, &name) {
+            Err(Errno::EXIST) if SideCar::is_beside(dir, part, ours) => {
+                sys::unlink(dir, &name)?;
+                sys::create_private(dir, &name)?
+            }
+            made => made?,
+        };
+        let text = serde_json::to_vec(&SideCar { file, ..self.clone() }).unwrap_or_default();
+        sys::write_all(&made, &text).inspect_err(|_| {
+            // Were it to stay, it would say nothing.
+            let _ = sys::unlink(dir, &name);
+        })
     }
 
-    /// Reads what describes `part`; `None` when there is nothing, or nothing that is understood.
-    pub fn read(dir: &OwnedFd, part: &str) -> Option<SideCar> {
+    /// Whether a description of ours, whatever it says, is beside `part`.
+    pub fn is_beside(dir: &OwnedFd, part: &str, ours: Ours) -> bool {
+        sys::stat(dir, &SideCar::name(part)).is_ok_and(|stat| ours.keeps(&stat))
+    }
+
+    /// Reads what describes `part`; `None` when there is nothing of ours, or nothing that is understood.
+    pub fn read(dir: &OwnedFd, part: &str, ours: Ours) -> Option<SideCar> {
         // NONBLOCK and NOCTTY are for what is no regular file.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = sys::open(dir, SideCar::name(part).as_str(), flags).ok()?;
-        let stat = sys::stat_open(&file).ok()?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return None;
-        }
+        let stat = sys::stat_open(&file).ok().filter(|stat| ours.keeps(stat))?;
         let length = usize::try_from(stat.st_size).ok().filter(|length| *length <= LONGEST)?;
         let mut text = vec![0; length];
         let mut filled = 0;
@@ -96,10 +121,15 @@ impl SideCar {
         serde_json::from_slice(&text).ok()
     }
 
+    /// Whether it describes the file with this [`sys::birth`].
+    pub fn is_of(&self, birth: &str) -> bool {
+        self.file == birth
+    }
+
     /// Where a partial file of `size` bytes goes on, if it was made from `origin`. Of a file that may be whole the
     /// last byte is fetched again: whether it is, only its server can tell.
     pub fn resume(self, origin: &Origin, size: u64) -> Option<Resume> {
-        let SideCar { format, url, request, checksum, length, version } = self;
+        let SideCar { format, url, request, checksum, length, version, .. } = self;
         let version = Some(version).filter(|version| url == origin.url && version.strong().is_some());
         let same = match &checksum {
             // Its bytes may be of several servers by now.
@@ -130,7 +160,7 @@ mod tests {
     }
 
     fn described(length: Option<u64>) -> SideCar {
-        SideCar::new(&origin(), length, &version()).expect("it has a strong validator")
+        SideCar::new(&origin(), length, &version())
     }
 
     #[test]
@@ -139,25 +169,32 @@ mod tests {
         let tree = Tree::open(dir.path().to_owned())?;
         let fd = tree.directory("", Missing::Report)?;
         let path = dir.path().join("a.part.meta");
-        assert!(SideCar::read(&fd, "a.part").is_none());
-        described(Some(9)).write(&fd, "a.part")?;
+        let ours = tree.ours();
+        assert!(SideCar::read(&fd, "a.part", ours).is_none());
+        for _ in 0..2 {
+            described(Some(9)).write(&fd, "a.part", "7".to_owned(), ours)?;
+        }
         assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
-        let read = SideCar::read(&fd, "a.part").and_then(|meta| meta.resume(&origin(), 5));
+        assert!(SideCar::read(&fd, "a.part", ours).is_some_and(|meta| meta.is_of("7") && !meta.is_of("8")));
+        let read = SideCar::read(&fd, "a.part", ours).and_then(|meta| meta.resume(&origin(), 5));
         assert_eq!(read, Some(Resume { from: 5, length: Some(9), version: Some(version()) }));
         let text = std::fs::read(&path)?;
         for torn in 0..text.len() {
             std::fs::write(&path, &text[..torn])?;
-            assert!(SideCar::read(&fd, "a.part").is_none(), "torn at {torn}");
+            assert!(SideCar::read(&fd, "a.part", ours).is_none(), "torn at {torn}");
         }
-        for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":2}", "{\"format\":-1,\"url\":7}"] {
+        for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":3}", "{\"format\":-1,\"url\":7}"] {
             std::fs::write(&path, other)?;
-            assert!(SideCar::read(&fd, "a.part").is_none(), "{other}");
+            assert!(SideCar::read(&fd, "a.part", ours).is_none(), "{other}");
         }
-        std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":2", "\"format\":3,\"more\":{}"))?;
-        assert!(SideCar::read(&fd, "a.part").is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
+        std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":3", "\"format\":4,\"more\":{}"))?;
+        assert!(SideCar::read(&fd, "a.part", ours).is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o620))?;
+        assert!(SideCar::read(&fd, "a.part", ours).is_none() && !SideCar::is_beside(&fd, "a.part", ours));
+        assert_eq!(described(None).write(&fd, "a.part", String::new(), ours), Err(Errno::EXIST));
         std::fs::remove_file(&path)?;
         std::fs::create_dir(&path)?;
-        assert!(SideCar::read(&fd, "a.part").is_none());
+        assert!(SideCar::read(&fd, "a.part", ours).is_none());
         Ok(())
     }
 
@@ -181,7 +218,8 @@ mod tests {
             assert_eq!(described(None).resume(&other, 5), None);
         }
         let weak = Version { etag: Some("W/\"x\"".to_owned()), ..Version::default() };
-        assert!(SideCar::new(&origin(), None, &weak).is_none());
+        assert_eq!(SideCar::new(&origin(), None, &weak).resume(&origin(), 5), None);
+        assert_eq!(SideCar::of_nothing().resume(&origin(), 5), None);
         assert_eq!(SideCar { version: weak, ..described(None) }.resume(&origin(), 5), None, "however it came there");
     }
 
@@ -190,7 +228,7 @@ mod tests {
         let checksum = |digits: &str| Checksum::from_hex(digits.repeat(32).as_bytes());
         let promised = || Origin { checksum: checksum("0"), ..origin() };
         let elsewhere = || Origin { url: "http://h/b".to_owned(), ..promised() };
-        let of = |origin: &Origin, version: &Version| SideCar::new(origin, None, version).expect("it is known");
+        let of = |origin: &Origin, version: &Version| SideCar::new(origin, None, version);
         let unversioned = Some(Resume { from: 5, length: None, version: None });
         let versioned = Some(Resume { from: 5, length: None, version: Some(version()) });
         let none = Version::default();

@@ -4,9 +4,12 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps, UTIME_OMIT,
+    XattrFlags,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
+
+use super::ours::for_others;
 
 /// What new files may at most be; the umask is taken off.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
@@ -26,6 +29,12 @@ pub fn open(dir: impl AsFd, name: impl rustix::path::Arg + Copy, flags: OFlags) 
 pub fn create_private(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     above_standard(retry_on_intr(|| rustix::fs::openat(&dir, name, flags, PRIVATE_MODE))?)
+}
+
+/// The same without a name.
+pub fn create_private_unnamed(dir: impl AsFd) -> Result<OwnedFd> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    above_standard(retry_on_intr(|| rustix::fs::openat(&dir, ".", flags, PRIVATE_MODE))?)
 }
 
 /// A directory that is only walked through and written into, not listed.
@@ -158,6 +167,36 @@ pub fn set_attribute(fd: impl AsFd, name: &str, value: &[u8]) -> Result<()> {
 /// time, as does another content.
 pub fn mark(stat: &Stat) -> String {
     format!("{:x}-{:x}-{:x}.{:x}", stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+}
+
+/// What a file keeps while it is written, renamed and published, and no other file has: a number that is used again comes
+/// with another time of birth. Its permissions for others are part of it, since whom they let may have written it.
+pub fn birth(fd: impl AsFd) -> Result<String> {
+    birth_of(fd, "", AtFlags::EMPTY_PATH)
+}
+
+/// The same of what has this name, not following a link.
+pub fn birth_at(dir: impl AsFd, name: &str) -> Result<String> {
+    birth_of(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn birth_of(fd: impl AsFd, name: &str, flags: AtFlags) -> Result<String> {
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let (inode, mode, born) = match retry_on_intr(|| rustix::fs::statx(&fd, name, flags, mask)) {
+        Ok(found) => {
+            let is_known = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+            let born = is_known.then_some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec));
+            (found.stx_ino, u32::from(found.stx_mode), born)
+        }
+        // Kernels before 4.11, and containers that do not know it yet.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let found = retry_on_intr(|| rustix::fs::statat(&fd, name, flags))?;
+            (found.st_ino, found.st_mode, None)
+        }
+        Err(errno) => return Err(errno),
+    };
+    let (seconds, nanoseconds) = born.unwrap_or_default();
+    Ok(format!("{inode:x}-{seconds:x}.{nanoseconds:x}-{:o}", for_others(mode)))
 }
 
 /// Takes the name `name` from the open `file`, if it has it.

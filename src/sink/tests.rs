@@ -53,7 +53,7 @@ fn listing(dir: &Path) -> anyhow::Result<Vec<String>> {
 
 #[test]
 fn a_body_appears_whole_under_its_name_with_the_servers_time_and_the_usual_mode() -> Test {
-    for (head, before) in [(SMALL, vec![]), (UNKNOWN, vec!["a.txt.part"])] {
+    for (head, before) in [(SMALL, vec![]), (UNKNOWN, vec!["a.txt.part", "a.txt.part.meta"])] {
         let dir = tempfile::tempdir()?;
         let out = dir.path().join("made/out");
         let mut sink = sink(&out, IfExists::Skip)?;
@@ -207,7 +207,7 @@ fn a_broken_transfer_leaves_its_bytes_as_a_partial_file_and_a_useless_one_leaves
             let (_, body) = received(&mut sink, "http://h/a", head.clone(), data)?;
             let failure = class.map(|class| Failure::new(class, 1, "why"));
             sink.abandon(body, failure.as_ref());
-            let expected: &[&str] = if kept { &["a.part"] } else { &[] };
+            let expected: &[&str] = if kept { &["a.part", "a.part.meta"] } else { &[] };
             assert_eq!(listing(dir.path())?, expected, "{class:?}");
         }
     }
@@ -217,7 +217,9 @@ fn a_broken_transfer_leaves_its_bytes_as_a_partial_file_and_a_useless_one_leaves
 #[test]
 fn a_partial_file_of_an_earlier_attempt_or_run_is_used_up() -> Test {
     let dir = tempfile::tempdir()?;
-    fs::write(dir.path().join("a.part"), "from an earlier run")?;
+    let (_, earlier) = received(&mut sink(dir.path(), IfExists::Skip)?, "http://h/a", UNKNOWN, b"from an earlier run")?;
+    drop(earlier);
+    assert_eq!(listing(dir.path())?, ["a.part", "a.part.meta"], "as after a kill");
     let mut sink = sink(dir.path(), IfExists::Skip)?;
     let (job, body) = received(&mut sink, "http://h/a", SMALL, b"da")?;
     sink.abandon(body, None);
@@ -255,19 +257,26 @@ fn what_took_the_place_of_a_partial_file_is_neither_published_nor_removed() -> T
     let mut sink = sink(dir.path(), IfExists::Skip)?;
     let version = Version { etag: Some("\"x\"".to_owned()), ..NONE };
     let (job, body) = received(&mut sink, "http://h/a", Head { version, ..UNKNOWN }, b"ours")?;
-    let meta = dir.path().join("a.part.meta");
-    fs::remove_file(&meta)?;
     fs::remove_file(&part)?;
     fs::write(&part, "theirs")?;
     assert!(matches!(published(&mut sink, body).0, Outcome::Failed(failure) if failure.class == ErrorClass::Local));
-    assert_eq!(listing(dir.path())?, ["a.part"]);
+    assert_eq!(listing(dir.path())?, ["a.part"], "nothing tells that it is ours");
+    let refused = sink.body(&job).begin(UNKNOWN).expect_err("it is theirs");
+    assert!(refused.message.starts_with("a.part is there and not known to be ours"), "{}", refused.message);
 
-    let mut body = sink.body(&job);
-    told(body.write(b"ours"))?;
     fs::remove_file(&part)?;
-    fs::write(&part, "theirs")?;
-    sink.abandon(body, Some(&Failure::new(ErrorClass::TooLarge, 63, "why")));
-    assert_eq!(fs::read(&part)?, b"theirs");
+    for (failure, given_up) in
+        [(ErrorClass::TooLarge, false), (ErrorClass::Partial, false), (ErrorClass::Partial, true)]
+    {
+        let mut body = sink.body(&job);
+        told(body.write(b"ours"))?;
+        fs::remove_file(&part)?;
+        fs::write(&part, "theirs")?;
+        sink.abandon(body, Some(&Failure::new(failure, 1, "why")).filter(|_| !given_up));
+        assert_eq!(fs::read(&part)?, b"theirs");
+        assert_eq!(listing(dir.path())?, ["a.part"]);
+        fs::remove_file(&part)?;
+    }
     Ok(())
 }
 
@@ -283,14 +292,12 @@ fn a_partial_name_that_is_a_trap_does_not_spring() -> Test {
     fs::create_dir(out.join("dir.part"))?;
     fs::hard_link(&canary, out.join("hard.part"))?;
     let mut sink = sink(&out, IfExists::Skip)?;
-    for name in ["link", "fifo", "dir"] {
+    for name in ["link", "fifo", "dir", "hard"] {
         let mut job = job(&format!("http://h/{name}"));
         assert_eq!(sink.claim(&mut job), Claim::Fetch);
         let failure = sink.body(&job).begin(SMALL).expect_err("that is no partial file");
         assert!(failure.message.contains(&format!("{name}.part")), "{}", failure.message);
     }
-    let (_, body) = received(&mut sink, "http://h/hard", UNKNOWN, b"data")?;
-    assert_eq!(published(&mut sink, body).0, Outcome::Ok);
     assert_eq!(fs::read(canary)?, b"safe");
     Ok(())
 }

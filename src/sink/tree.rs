@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use rustix::fs::{Access, AtFlags, CWD, Dir, OFlags};
 use rustix::io::{Errno, Result};
 
+use super::ours::Ours;
 use super::sys;
 use super::writer::Writer;
 
@@ -41,6 +42,9 @@ pub struct Tree {
     partials: Cell<Partials>,
     flushing: Flushing,
     folds_case: bool,
+    ours: Ours,
+    /// Whether anything may be changed in it.
+    is_real: bool,
     writer: Rc<Writer>,
 }
 
@@ -91,7 +95,7 @@ impl Tree {
         // A relative path ends in the current directory, which is there.
         let there = given.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
         let there = there.unwrap_or(Path::new("/")).to_owned();
-        Ok(Tree { absent: there != given, given, ..Tree::open(there)? })
+        Ok(Tree { absent: there != given, given, is_real: false, ..Tree::open(there)? })
     }
 
     /// Opens the directory `given`, made when it is missing; an empty path is the current directory.
@@ -106,12 +110,14 @@ impl Tree {
         std::fs::create_dir_all(path).with_context(|| format!("make output directory {}", path.display()))?;
         let root = sys::open_directory(CWD, path, OFlags::empty())
             .with_context(|| format!("open output directory {}", path.display()))?;
-        let linking = linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
+        let (linking, unnamed) =
+            linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
         let remote = rustix::fs::fstatfs(&root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u32)));
         let flushing = if remote { Flushing::BeforePublishing } else { Flushing::Never };
         let partials = Cell::new(partials(&root).unwrap_or(Partials::Possible));
         let recent = RefCell::new(VecDeque::with_capacity(RECENT));
-        let folds_case = folds_case(&root).unwrap_or(false);
+        let (folds_case, named) = folds_case(&root).unwrap_or((false, None));
+        let ours = Ours::by(unnamed.or(named).as_ref());
         Ok(Tree {
             given,
             root: Rc::new(root),
@@ -121,6 +127,8 @@ impl Tree {
             partials,
             flushing,
             folds_case,
+            ours,
+            is_real: true,
             writer: Rc::default(),
         })
     }
@@ -237,33 +245,47 @@ impl Tree {
         self.folds_case
     }
 
+    /// What files of ours look like in it.
+    pub fn ours(&self) -> Ours {
+        self.ours
+    }
+
+    /// Whether what a kill has left in it may be taken away.
+    pub fn is_real(&self) -> bool {
+        self.is_real
+    }
+
     /// When data count as written.
     pub fn flushing(&self) -> Flushing {
         self.flushing
     }
 }
 
-/// Proves that files can be made in `root`, without leaving one, and finds out how.
-fn linking(root: &OwnedFd) -> Result<Linking> {
-    match sys::open_unnamed(root) {
-        Ok(_) => Ok(Linking::Descriptor),
+/// Proves that files can be made in `root`, without leaving one, and finds out how; also such a file.
+fn linking(root: &OwnedFd) -> Result<(Linking, Option<OwnedFd>)> {
+    match sys::create_private_unnamed(root) {
+        Ok(file) => Ok((Linking::Descriptor, Some(file))),
         // EOPNOTSUPP from the file system; the others from kernels before O_TMPFILE (open(2)).
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
             rustix::fs::accessat(root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
-            Ok(Linking::Refused)
+            Ok((Linking::Refused, None))
         }
         Err(error) => Err(error),
     }
 }
 
 /// Whether a file is found under its name in the other case. Some file systems do that in some directories alone, so
-/// only trying tells.
-fn folds_case(root: &OwnedFd) -> Result<bool> {
-    sys::open(root, PROBE, OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW)?;
+/// only trying tells. Also the file that was made for it.
+fn folds_case(root: &OwnedFd) -> Result<(bool, Option<OwnedFd>)> {
+    let probe = match sys::create_private(root, PROBE) {
+        // A killed run has left it.
+        Err(Errno::EXIST) => None,
+        made => Some(made?),
+    };
     let found = rustix::fs::accessat(root, PROBE.to_ascii_uppercase(), Access::EXISTS, AtFlags::empty()).is_ok();
     match sys::unlink(root, PROBE) {
         // Another process at the same point has removed it.
-        Ok(()) | Err(Errno::NOENT) => Ok(found),
+        Ok(()) | Err(Errno::NOENT) => Ok((found, probe)),
         Err(error) => Err(error),
     }
 }
@@ -272,7 +294,9 @@ fn folds_case(root: &OwnedFd) -> Result<bool> {
 fn partials(root: &OwnedFd) -> Result<Partials> {
     let listing = sys::open(root, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
     for (at, entry) in Dir::new(listing)?.enumerate() {
-        if at >= ENTRIES_LOOKED_AT || entry?.file_name().to_bytes().ends_with(b".part") {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if at >= ENTRIES_LOOKED_AT || name.ends_with(b".part") || name.ends_with(b".part.meta") {
             return Ok(Partials::Possible);
         }
     }

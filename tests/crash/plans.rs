@@ -37,9 +37,10 @@ const fn plan(name: &'static str, options: &'static [&'static str], list: List) 
 }
 
 /// What is killed. `FETCHMANY_PLAN=rename cargo test crash` has one alone.
-pub const PLANS: [Plan; 16] = [
+pub const PLANS: [Plan; 17] = [
     plan("skip", &["-j", "8", "--checksum-file", "sums"], List::Urls),
     plan("overwrite", &["-j", "8", "--if-exists", "overwrite", "--checksum-file", "sums"], List::Urls),
+    plan("sync", &["-j", "8", "--sync", "--if-exists", "overwrite"], List::Urls),
     plan("many", &["-j", "50", "--if-exists", "overwrite", "--limit-rate", "40M"], List::Urls),
     plan("slow", &["-j", "12"], List::Slow),
     plan("slow-overwrite", &["-j", "12", "--if-exists", "overwrite", "--checksum-file", "sums"], List::Slow),

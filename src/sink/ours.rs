@@ -1,0 +1,46 @@
+//! What a file of ours looks like in the output directory, so that none is taken for ours that somebody else has put there.
+//!
+//! Found out by making one: where files have the owner and the mode of the mount, or root is nobody, ours have them, too.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Stat};
+
+use super::sys;
+
+/// Write permission for others than the owner.
+const OTHERS: u32 = 0o022;
+
+/// The marks of our files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ours {
+    owner: u32,
+    /// Who else may write a private file.
+    others: u32,
+}
+
+impl Ours {
+    /// As of `probe`, a private file that this process has just made; without it, as they should be.
+    pub fn by(probe: Option<&OwnedFd>) -> Ours {
+        match probe.and_then(|probe| sys::stat_open(probe).ok()) {
+            Some(stat) => Ours { owner: stat.st_uid, others: stat.st_mode & OTHERS },
+            None => Ours { owner: rustix::process::geteuid().as_raw(), others: 0 },
+        }
+    }
+
+    /// Whether its owner is who owns what we make.
+    pub fn owns(&self, stat: &Stat) -> bool {
+        stat.st_uid == self.owner
+    }
+
+    /// Whether nobody else can have written it or has another name for it.
+    pub fn keeps(&self, stat: &Stat) -> bool {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        is_file && self.owns(stat) && stat.st_nlink == 1 && stat.st_mode & OTHERS & !self.others == 0
+    }
+}
+
+/// The permissions that a file must have kept to be continued.
+pub fn for_others(mode: u32) -> u32 {
+    mode & OTHERS
+}
