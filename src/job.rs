@@ -51,8 +51,10 @@ pub struct Job {
     /// By what the journal knows it from run to run: eight bytes for its name, eight for what it is. Set when its name is
     /// claimed, where there is a journal.
     pub key: Option<[u8; 16]>,
-    /// What its body must hash to: from its own line, or from `--checksum-file` when its name is claimed.
+    /// What its body must hash to, as its own line says.
     pub checksum: Option<Checksum>,
+    /// The same as `--checksum-file` says of its name; set when that is claimed. Few have it, and many wait.
+    pub listed: Option<Box<Checksum>>,
     /// What its line says beyond that; `None` for a plain line.
     pub particulars: Option<Box<Particulars>>,
     /// Attempts that ended and were given back.

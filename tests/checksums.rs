@@ -195,3 +195,68 @@ fn a_journal_does_not_settle_what_was_damaged() {
     assert_eq!(fetch().assert_exit(0).results(), ["ok"]);
     assert_eq!(fetch().assert_exit(0).results(), ["skipped"]);
 }
+
+#[test]
+fn the_name_that_a_file_gets_in_the_end_is_the_one_that_the_checksum_file_is_asked_for() {
+    let bad = "0".repeat(64);
+    let (md5, sha256) = ("755f85c2723bb39381c7379a604160d8", SHA256);
+    // What the file says of `url`, the name in the URL, and of `real`, the one that the server gives.
+    for (sums, result, requests, unlisted) in [
+        (format!("{sha256}  real\n"), "ok", 1, false),
+        (format!("{bad}  real\n"), "failed", 2, false),
+        (format!("{md5}  real\n"), "ok", 1, false),
+        (format!("{bad}  url\n{sha256}  real\n"), "ok", 1, false),
+        (format!("{sha256}  url\n{bad}  real\n"), "failed", 2, false),
+        (format!("{bad}  url\n"), "failed", 2, false),
+        (format!("{sha256}  other\n"), "ok", 1, true),
+    ] {
+        let server = Server::http(|_: &Seen| {
+            Reply::ok("good").header("content-disposition", "attachment; filename=real").header("etag", "\"v\"")
+        });
+        let place = Place::new();
+        let run = verified(&place, &sums).arg("-J").arg(server.url("/url")).run();
+        run.check_invariants(1);
+        assert_eq!((run.results(), server.seen().len()), (vec![result.to_owned()], requests), "{sums}\n{run}");
+        assert_eq!(place.exists("out/real"), result == "ok", "{sums}\n{run}");
+        assert_eq!(run.stderr_text().contains("not in the checksum file"), unlisted, "{sums}\n{run}");
+        if result == "failed" {
+            run.assert_failed("checksum");
+        }
+    }
+}
+
+#[test]
+fn a_file_with_a_number_has_the_checksum_of_that_name_or_else_of_the_one_that_was_taken() {
+    let bad = "0".repeat(64);
+    for (sums, result) in [
+        (format!("{SHA256}  a\n"), "ok"),
+        (format!("{bad}  a\n"), "failed"),
+        (format!("{bad}  a\n{SHA256}  a.1\n"), "ok"),
+        (format!("{SHA256}  a\n{bad}  a.1\n"), "failed"),
+        (format!("{SHA256}  a\n{SHA1}  a.1\n"), "ok"),
+    ] {
+        for appears_late in [false, true] {
+            let gate = Gate::new();
+            let held = gate.clone();
+            let server = Server::http(move |_: &Seen| Reply::ok("go").then_wait(&held).body("od"));
+            let place = Place::new();
+            if !appears_late {
+                place.write("out/a", "before");
+                gate.open();
+            } else if sums.starts_with(&bad) {
+                // It is found out before it has a number.
+                continue;
+            }
+            let fetch = verified(&place, &sums).args(["--if-exists", "rename", "--retry", "0"]).arg(server.url("/a"));
+            let running = fetch.start();
+            server.wait("the request", |counts| counts.running > 0 || !appears_late);
+            if appears_late {
+                place.write("out/a", "meanwhile");
+                gate.open();
+            }
+            let run = running.finish();
+            assert_eq!(run.results(), [result], "{appears_late} {sums}\n{run}");
+            assert_eq!(place.exists("out/a.1"), result == "ok", "{appears_late} {sums}\n{run}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ impl Job {
             destination: None,
             key: None,
             checksum: None,
+            listed: None,
             particulars: None,
             hop: None,
             num_retries: 0,

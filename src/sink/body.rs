@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::task::Poll;
 
 use super::Claim;
-use super::digest::Digests;
+use super::digest::{Digests, Promises};
 use super::fault::Fault;
 use super::file::OutputFile;
 use super::hash::Digest;
@@ -75,6 +75,8 @@ pub struct Body {
     length: Option<u64>,
     /// Most bytes that may be written.
     limit: Option<u64>,
+    /// What it must hash to.
+    promises: Promises,
     digests: Digests,
     /// Why what was there before could not be hashed.
     unread: Option<Failure>,
@@ -113,7 +115,7 @@ enum Stage {
 
 impl Body {
     /// A body of at most `limit` bytes, which continues what its place has of it.
-    pub(super) fn new(mut place: Place, limit: Option<u64>, digests: Digests) -> Body {
+    pub(super) fn new(mut place: Place, limit: Option<u64>, promises: Promises) -> Body {
         let found = match &mut place {
             Place::File(file) => file.find_partial(),
             Place::Spool(_) | Place::Nowhere => Ok(None),
@@ -134,7 +136,8 @@ impl Body {
             received: 0,
             length: None,
             limit,
-            digests,
+            digests: promises.digests(None),
+            promises,
             unread: None,
             sha256: None,
             promised: None,
@@ -172,7 +175,8 @@ impl Body {
         }
         if let (Some(renaming), Place::File(file)) = (&self.renaming, &mut self.place) {
             match renaming.settle(file, head.name.as_deref()) {
-                Claim::Fetch => {}
+                // What was promised of the other name is not looked at any more.
+                Claim::Fetch => self.digests = self.promises.digests(Some(file.target().path())),
                 Claim::Skip(why) => {
                     self.unwanted(why);
                     return Ok(());
@@ -285,6 +289,25 @@ impl Body {
             self.sha256 = self.digests.finish()?;
         }
         Ok(())
+    }
+
+    /// It is whole and has another name: if something else is promised of that, it is read again.
+    ///
+    /// # Errors
+    /// As [`Body::verify`].
+    pub(super) fn renamed(&mut self) -> Result<(), Failure> {
+        let Place::File(file) = &self.place else { return Ok(()) };
+        let digests = self.promises.digests(Some(file.target().path()));
+        if digests.expected() == self.digests.expected() {
+            return Ok(());
+        }
+        self.digests = digests;
+        self.verify()
+    }
+
+    /// Whether its hash is known beforehand.
+    pub(super) fn is_promised(&self) -> bool {
+        self.digests.expected().iter().any(Option::is_some)
     }
 
     /// Hashes `data`, which was just written behind everything else. Of a continued file, what was there before comes

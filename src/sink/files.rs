@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 use super::body::{Body, Place};
 use super::checksums::Checksums;
 use super::claims::{self, Claimed, Owners};
-use super::digest::Digests;
+use super::digest::Promises;
 use super::fault::Fault;
 use super::file::{OutputFile, Published, Replace};
 use super::hash::Digest;
@@ -30,7 +30,7 @@ pub struct Files {
     register: Rc<Register>,
     template: Template,
     name_from: NameFrom,
-    checksums: Checksums,
+    checksums: Rc<Checksums>,
     /// Files that the checksums, where there are any, do not name.
     unlisted: u64,
     request: Option<Rc<str>>,
@@ -46,7 +46,7 @@ impl Files {
         checksums: Checksums,
         request: Option<String>,
     ) -> Files {
-        let (register, request) = (Rc::new(register), request.map(Rc::from));
+        let (register, checksums, request) = (Rc::new(register), Rc::new(checksums), request.map(Rc::from));
         Files { register, template, name_from, checksums, unlisted: 0, request }
     }
 
@@ -58,6 +58,11 @@ impl Files {
     /// Whether a file that is there is not fetched again.
     pub fn skips_what_is_there(&self) -> bool {
         self.register.if_exists() == IfExists::Skip
+    }
+
+    /// Counts a file that gets its name, of which a checksum is known or not.
+    pub fn count_listed(&mut self, is_promised: bool) {
+        self.unlisted += u64::from(!is_promised && !self.checksums.is_empty());
     }
 
     /// Files to be fetched that no line of the checksum file names, where there is one.
@@ -114,8 +119,10 @@ impl Files {
         let claim = if renamed { Claim::Fetch } else { self.register.unless_present(&mut name) };
         if claim == Claim::Fetch {
             self.register.started(job.urlnum, number);
-            job.checksum = job.checksum.or_else(|| self.checksums.of(&path));
-            self.unlisted += u64::from(job.checksum.is_none() && !self.checksums.is_empty());
+            job.listed = self.checksums.of(name.path()).or_else(|| self.checksums.of(&path)).map(Box::new);
+            if !renamed {
+                self.count_listed(job.checksum.is_some() || job.listed.is_some());
+            }
         }
         job.destination = Some(name.path().into());
         claim
@@ -136,8 +143,8 @@ impl Files {
         self.register.ended(urlnum);
     }
 
-    /// A body for one attempt at `job`, of at most `limit` bytes.
-    pub fn body(&self, job: &Job, limit: Option<u64>, digests: Digests) -> Body {
+    /// A body for one attempt at `job`, of at most `limit` bytes; with `promises`, and what the checksum file says.
+    pub fn body(&self, job: &Job, limit: Option<u64>, promises: Promises) -> Body {
         let path = job.destination.as_ref().and_then(|path| path.to_str()).unwrap_or_default();
         let name = Name::new(path.to_owned());
         let replace = match self.register.if_exists() {
@@ -159,10 +166,11 @@ impl Files {
         let origin = request.map(|request| Origin {
             url: job.request_url.clone(),
             request: Rc::clone(request),
-            checksum: job.checksum,
+            checksum: job.checksum.or(job.listed.as_deref().copied()),
         });
         let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
-        let mut body = Body::new(Place::File(Box::new(file)), limit, digests);
+        let promises = Promises { names: Rc::clone(&self.checksums), ..promises };
+        let mut body = Body::new(Place::File(Box::new(file)), limit, promises);
         (body.unless, body.tagged, body.renaming) = (unless, tagged, renaming);
         body
     }

@@ -54,7 +54,7 @@ pub use version::Version;
 
 use body::Place;
 use claims::{Claims, Keep};
-use digest::Digests;
+use digest::Promises;
 use fault::Fault;
 use files::Files;
 use hash::Digest;
@@ -272,18 +272,24 @@ impl Sink {
     /// Takes the bytes of one attempt at `job`, whose name is claimed. Opens what an earlier one has left and can be
     /// continued, and nothing else yet.
     pub fn body(&mut self, job: &Job) -> Body {
-        let (limit, digests) = (self.max_filesize, Digests::new(job.checksum, self.sha256));
+        let limit = self.max_filesize;
+        let promises = Promises {
+            line: job.checksum,
+            listed: job.listed.as_deref().copied(),
+            sha256: self.sha256,
+            ..Promises::default()
+        };
         let size = job.particulars.as_ref().and_then(|particulars| particulars.size);
         let body = match &mut self.landing {
             Landing::Files(files) => {
-                let mut body = files.body(job, limit, digests);
+                let mut body = files.body(job, limit, promises);
                 if self.disk_full && files.tree().is_full() {
                     body.refusal.get_or_insert(Failure::local("no space is left on the disk").no_space());
                 }
                 body
             }
-            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit, digests),
-            Landing::Discard => Body::new(Place::Nowhere, limit, digests),
+            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit, promises),
+            Landing::Discard => Body::new(Place::Nowhere, limit, promises),
         };
         body.promise(size)
     }
@@ -329,7 +335,10 @@ impl Sink {
             (Ok(()), Some(why)) => Ok((Outcome::Skipped(why), body.discard())),
             (Ok(()), None) => match (&mut self.landing, &mut body.place) {
                 (Landing::Files(files), Place::File(file)) => match files.publish(file).transpose() {
-                    None => return Landed::Renamed,
+                    None => match body.renamed() {
+                        Ok(()) => return Landed::Renamed,
+                        Err(failure) => Ok((Outcome::Failed(failure), None)),
+                    },
                     Some(published) => published.map(|(outcome, name)| (outcome, Some(name))),
                 },
                 (Landing::Stdout(stdout), Place::Spool(spool)) => match stdout.publish(spool) {
@@ -343,6 +352,9 @@ impl Sink {
         let (outcome, name) = published.unwrap_or_else(|fault| (Outcome::Failed(body.failed(fault)), None));
         if let Outcome::Failed(failure) = &outcome {
             self.end(body, Some(failure));
+        }
+        if let (Landing::Files(files), Outcome::Ok, Some(_)) = (&mut self.landing, &outcome, &body.renaming) {
+            files.count_listed(body.is_promised());
         }
         let filename = match (&self.landing, name, &outcome) {
             (_, _, Outcome::Failed(_)) => None,
