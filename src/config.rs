@@ -3,6 +3,7 @@
 mod identity;
 mod netrc;
 mod notes;
+mod own;
 mod request;
 mod route;
 mod secret;
@@ -80,7 +81,6 @@ impl Config {
         // Before what is given is taken.
         let notes = notes::notes(&args);
         standard_input::check(&args)?;
-        let request = request::request(&mut args)?;
         if args.retry_failed && args.journal.is_none() {
             bail!("--retry-failed: it goes with --journal FILE, which is missing");
         }
@@ -94,10 +94,12 @@ impl Config {
         if report.uses_stdout() && engine::stdout_was_closed() {
             bail!("standard output is closed: with -q nothing is written there, with > /dev/null it is dropped");
         }
+        let own = own::files(&args, &report.results);
+        let request = request::request(&mut args)?;
         Ok(Config {
             source: source(&args)?,
             notes,
-            sink: sink(&args, kind, target, request::continued(&request, args.no_resume))?,
+            sink: sink(&args, kind, target, own, request::continued(&request, args.no_resume))?,
             cookie_jar: args.request.cookie_jar.clone().filter(|_| !args.dry_run),
             schedule: schedule(&args),
             journal: journal::Options {
@@ -240,8 +242,15 @@ fn schedule(args: &Args) -> schedule::Options {
     }
 }
 
-fn sink(args: &Args, kind: Kind, target: sink::Target, continued: Option<String>) -> anyhow::Result<sink::Options> {
+fn sink(
+    args: &Args,
+    kind: Kind,
+    target: sink::Target,
+    own: Vec<(PathBuf, &'static str)>,
+    continued: Option<String>,
+) -> anyhow::Result<sink::Options> {
     Ok(sink::Options {
+        own,
         if_exists: match args.if_exists {
             cli::IfExists::Skip => sink::IfExists::Skip,
             cli::IfExists::Overwrite => sink::IfExists::Overwrite,

@@ -235,3 +235,76 @@ fn what_a_kill_left_beside_a_published_file_is_taken_away_without_a_journal_too(
         );
     }
 }
+
+#[test]
+fn no_download_takes_the_place_of_a_file_of_the_run_itself() {
+    // By its name in the URL and by that which the server gives.
+    let server = Server::http(|seen: &Seen| {
+        let last = seen.path.rsplit('/').next().unwrap_or_default();
+        let reply = Reply::ok(vec![b'!'; 5000]);
+        match seen.path.strip_prefix("/given/") {
+            Some(_) => reply.header("content-disposition", format!("attachment; filename={last}")),
+            None => reply,
+        }
+    });
+    let options = [
+        ("--journal", "j", "the journal"),
+        ("--results", "r", "the results file"),
+        ("--failed", "f", "the failed file"),
+        ("--cookie-jar", "jar", "the cookie jar"),
+        ("--checksum-file", "sums", "the checksum file"),
+        ("--netrc-file", "netrc", "the netrc file"),
+        ("--config", "conf", "the config file"),
+        ("-w", "%output{w}%{url}\\n", "a write-out file"),
+        ("", "urls.txt", "an INPUT"),
+    ];
+    for (prefix, extra) in [("/", &[][..]), ("/given/u/", &["-J"])] {
+        let place = Place::new();
+        place.write("sums", format!("{}  other\n", "0".repeat(64)));
+        let netrc = place.write("netrc", "machine h login a password b\n");
+        fs::set_permissions(netrc, PermissionsExt::from_mode(0o600)).expect("make it private");
+        place.write("conf", "--retry 0\n");
+        let mut fetch = place.fetch().args(["-d", ".", "--if-exists", "overwrite"]).args(extra);
+        let mut urls = vec![server.url("/good")];
+        for (option, value, _) in options.iter().filter(|(option, ..)| !option.is_empty()) {
+            fetch = fetch.args([*option, *value]);
+        }
+        let name =
+            |value: &str| value.strip_prefix("%output{").and_then(|rest| rest.split('}').next().map(str::to_owned));
+        for (_, value, _) in options {
+            urls.push(server.url(&format!("{prefix}{}", name(value).unwrap_or_else(|| value.to_owned()))));
+        }
+        let run = fetch.urls(&urls).run();
+        run.assert_exit(1);
+        let records: Vec<serde_json::Value> =
+            place.read_text("r").lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
+        assert_eq!(records.len(), urls.len(), "{run}");
+        for ((_, _, what), url) in options.iter().zip(&urls[1..]) {
+            let record = records.iter().find(|record| record["url"] == **url).expect("a record");
+            let why = record["errormsg"].as_str().unwrap_or_default();
+            assert_eq!(record["error_class"], "local", "{url}: {record}");
+            assert!(why.ends_with(&format!(" is {what} of this run")), "{url}: {why}");
+        }
+        assert_eq!(place.read("good").len(), 5000, "{run}");
+        assert_eq!(place.read_text("conf"), "--retry 0\n", "{run}");
+        assert!(place.read_text("jar").starts_with("# Netscape"), "{run}");
+        assert!(place.read_text("j").starts_with("fetchmany-journal"), "{run}");
+    }
+}
+
+#[test]
+fn a_file_of_the_run_is_known_by_what_it_is_too_and_otherwise_kept_as_any_other() {
+    let server = Server::http(|_| Reply::ok("new"));
+    for (policy, result, names) in
+        [("overwrite", "failed", &["j"][..]), ("skip", "skipped", &["j"]), ("rename", "ok", &["j", "j.1"])]
+    {
+        let place = Place::new();
+        fs::create_dir(place.path("real")).expect("make a directory");
+        std::os::unix::fs::symlink("real", place.path("out")).expect("link it");
+        let args = ["--json", "-d", "out", "--journal", "real/j", "--if-exists", policy];
+        let run = place.fetch().args(args).arg(server.url("/j")).run();
+        assert_eq!(run.results(), [result], "{run}");
+        assert_eq!(place.names("real"), names, "{run}");
+        assert!(place.read_text("real/j").starts_with("fetchmany-journal"), "{run}");
+    }
+}

@@ -30,13 +30,16 @@ pub struct Merged {
     pub words: Vec<OsString>,
     /// Where those stand that were not typed.
     pub origins: Origins,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
 }
 
 /// What is typed, with the options of the config file before it that it leaves open. `typed` begins with the program's
 /// name, and `matches` is what it means alone. An error names the file and the line.
 pub fn merged(command: &Command, typed: &[OsString], matches: &ArgMatches) -> Result<Merged, String> {
-    let mut merged = Merged { words: typed.to_vec(), origins: Origins::default() };
+    let mut merged = Merged { words: typed.to_vec(), origins: Origins::default(), file: None };
     let Some((path, text)) = read(matches)? else { return Ok(merged) };
+    merged.file = Some(path.clone());
     let path = path.display();
     let mut command = command.clone();
     command.build();

@@ -352,7 +352,7 @@ pub fn parse(libraries: &str) -> Result<Args, String> {
     if mistake::names_each_url(&typed, args.inputs.len()) {
         return Err(with_hint("--output is one template for all URLs; in a list a name may follow a URL after a TAB"));
     }
-    Ok(Args { origins: merged.origins, ..args })
+    Ok(Args { origins: merged.origins, config: merged.file, ..args })
 }
 
 fn matches(command: &Command, words: &[OsString]) -> Result<ArgMatches, String> {

@@ -69,6 +69,6 @@ fn user_and_password(text: &str) -> Secret {
 }
 
 /// An absolute one: nothing is taken from the current directory that was not asked for.
-fn home() -> Option<PathBuf> {
+pub fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
 }

@@ -245,7 +245,7 @@ fn check_pins(pinned: &str) -> anyhow::Result<()> {
 }
 
 /// curl's `FILE[:PASSWORD]`: `\:` and `\\` stand for a colon and a backslash in the name.
-fn certificate(given: &str) -> (PathBuf, Option<String>) {
+pub(super) fn certificate(given: &str) -> (PathBuf, Option<String>) {
     let mut name = String::new();
     let mut rest = given.chars();
     while let Some(c) = rest.next() {

@@ -291,10 +291,7 @@ impl Body {
         Ok(())
     }
 
-    /// It is whole and has another name: if something else is promised of that, it is read again.
-    ///
-    /// # Errors
-    /// As [`Body::verify`].
+    /// It is whole and has another name: if something else is promised of that, it is read again for [`Body::verify`].
     pub(super) fn renamed(&mut self) -> Result<(), Failure> {
         let Place::File(file) = &self.place else { return Ok(()) };
         let digests = self.promises.digests(Some(file.target().path()));

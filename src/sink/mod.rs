@@ -17,6 +17,7 @@ mod known;
 mod name;
 mod names;
 mod ours;
+mod own;
 mod part;
 #[cfg(test)]
 mod properties;
@@ -58,6 +59,7 @@ use digest::Promises;
 use fault::Fault;
 use files::Files;
 use hash::Digest;
+use own::Own;
 use register::Register;
 use stdout::Stdout;
 use tree::Tree;
@@ -71,6 +73,8 @@ pub struct Options {
     pub if_exists: IfExists,
     /// Whether a file gets the time of `Last-Modified`.
     pub remote_time: bool,
+    /// Files that the run itself reads or writes, and what each is: no download takes the place of one.
+    pub own: Vec<(PathBuf, &'static str)>,
     /// Most bytes written for one body.
     pub max_filesize: Option<u64>,
     /// What files must hash to.
@@ -191,7 +195,7 @@ impl Sink {
     /// The directory cannot be made, opened or written: exit 3, before any request.
     pub fn open(options: Options) -> anyhow::Result<Sink> {
         let Options { target, if_exists, remote_time, max_filesize, checksums, sha256, names_kept, .. } = options;
-        let Options { name_from, continued, sync, run, .. } = options;
+        let Options { own, name_from, continued, sync, run, .. } = options;
         let landing = match target {
             Target::Files { dir, template } => {
                 let keep = match names_kept {
@@ -199,13 +203,14 @@ impl Sink {
                     None if template.is_unique() => Keep::Running,
                     None => Keep::All,
                 };
+                let path = dir.clone();
                 let tree = match run {
                     Run::Real => Tree::open(dir)?,
                     Run::Dry => Tree::look(dir)?,
                 };
                 let tree = if sync { tree.durable() } else { tree };
                 let claims = Claims::new(keep).folding(tree.folds_case());
-                let register = Register::new(Rc::new(tree), if_exists, claims);
+                let register = Register::new(Rc::new(tree), if_exists, claims, Own::of(&own, &path));
                 Landing::Files(Files::new(register, template, name_from, checksums, continued))
             }
             Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),

@@ -3,6 +3,7 @@
 //! Shared with the bodies on their way, since some names come with the response.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use rustix::fs::FileType;
@@ -13,6 +14,7 @@ use super::fault::{Fault, lack};
 use super::file::OutputFile;
 use super::hash::Digest;
 use super::name::Name;
+use super::own::Own;
 use super::part::Part;
 use super::tree::{Missing, Tree};
 use super::{Claim, IfExists, names, sys};
@@ -37,6 +39,9 @@ pub struct Register {
     tree: Rc<Tree>,
     if_exists: IfExists,
     claims: RefCell<Claims>,
+    /// What is the run's own, by the numbers that stand for names, and by device and inode.
+    own_names: HashMap<u64, &'static str>,
+    own_files: HashMap<(u64, u64), &'static str>,
 }
 
 /// A path that was claimed.
@@ -63,8 +68,9 @@ pub enum Present {
 
 impl Register {
     /// No names are taken.
-    pub fn new(tree: Rc<Tree>, if_exists: IfExists, claims: Claims) -> Register {
-        Register { tree, if_exists, claims: RefCell::new(claims) }
+    pub fn new(tree: Rc<Tree>, if_exists: IfExists, claims: Claims, own: Own) -> Register {
+        let own_names = own.names.iter().map(|(name, what)| (claims.name(name), *what)).collect();
+        Register { tree, if_exists, claims: RefCell::new(claims), own_names, own_files: own.files }
     }
 
     /// The directory.
@@ -140,6 +146,13 @@ impl Register {
         if matches!(present, Ok(Present::Other)) {
             self.tidy(name);
         }
+        let own = match (&present, self.if_exists) {
+            (Ok(Present::Nothing), _) | (Ok(Present::Other), IfExists::Overwrite | IfExists::Update) => self.own(name),
+            _ => None,
+        };
+        if let Some(what) = own {
+            return Claim::Refuse(Failure::local(format!("{} is {what} of this run", name.path())));
+        }
         match (present, self.if_exists) {
             (Ok(Present::Nothing), _) => Claim::Fetch,
             (Ok(Present::Directory), _) => Claim::Refuse(is_a_directory(name)),
@@ -155,6 +168,18 @@ impl Register {
             },
             (Err(fault), _) => Claim::Refuse(fault.into_failure()),
         }
+    }
+
+    /// What the file `name` is to this run itself.
+    fn own(&self, name: &Name) -> Option<&'static str> {
+        if self.own_files.is_empty() && self.own_names.is_empty() {
+            return None;
+        }
+        self.own_names.get(&self.name(name.path())).copied().or_else(|| {
+            let dir = self.tree.directory(name.directory(), Missing::Report).ok()?;
+            let stat = sys::stat(&*dir, name.file()).ok()?;
+            self.own_files.get(&(stat.st_dev, stat.st_ino)).copied()
+        })
     }
 
     /// Takes away what a kill has left beside the file `name`: it may have come before its other name, its description or
@@ -178,7 +203,7 @@ impl Register {
             if present == Present::Other {
                 self.tidy(&name);
             }
-            Ok(!self.claims.borrow().has(name.path()) && present == Present::Nothing)
+            Ok(!self.claims.borrow().has(name.path()) && present == Present::Nothing && self.own(&name).is_none())
         };
         let (mut taken, mut free) = (0, 1);
         while !is_free(free)? {

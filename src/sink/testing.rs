@@ -14,6 +14,7 @@ pub fn options(dir: &Path, if_exists: IfExists) -> Options {
     Options {
         target,
         if_exists,
+        own: Vec::new(),
         remote_time: true,
         max_filesize: None,
         checksums: Checksums::default(),
