@@ -35,6 +35,7 @@ mod program {
     pub mod sink {
         pub mod hash;
         pub mod names;
+        pub mod ours;
         pub mod sidecar;
         pub mod sys;
         pub mod version;
