@@ -5,7 +5,7 @@ use curl_sys::CURLcode;
 use rustix::io::Errno;
 
 use super::ffi;
-use super::info::Long;
+use super::info::{Long, Off};
 use super::transfer::Transfer;
 use crate::job::{ErrorClass, Failure, Job, Lack};
 use crate::sink::lack;
@@ -35,6 +35,8 @@ struct Facts<'a> {
     received: u64,
     /// A redirect led here.
     redirected: bool,
+    /// Addresses were found.
+    resolved: bool,
     /// A response's status came.
     answered: bool,
     /// The last connection stood, before TLS.
@@ -61,6 +63,7 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job:
         code,
         received: transfer.received(),
         redirected: job.hop.is_some(),
+        resolved: ffi::off(easy, Off::NamelookupTime) > Some(0),
         answered: transfer.status() != 0,
         connected: transfer.is_shaking_hands(),
         requested: transfer.is_connected(),
@@ -93,6 +96,8 @@ fn classify(facts: Facts<'_>) -> Failure {
         curl_sys::CURLE_OPERATION_TIMEDOUT if facts.message.starts_with("Operation timed out") => {
             return Failure::new(Connect, code_number(facts.code), "waited for a connection");
         }
+        // It is said so, too, while names are looked up.
+        curl_sys::CURLE_OPERATION_TIMEDOUT if !facts.resolved => Dns,
         curl_sys::CURLE_OPERATION_TIMEDOUT => Connect,
         curl_sys::CURLE_SSL_CONNECT_ERROR => return handshake(facts),
         curl_sys::CURLE_PEER_FAILED_VERIFICATION
@@ -200,6 +205,7 @@ mod tests {
         code: 0,
         received: 0,
         redirected: false,
+        resolved: true,
         answered: false,
         connected: true,
         requested: true,
@@ -232,6 +238,7 @@ mod tests {
             (Facts { code: 55, os_errno: 105, ..CONNECTED }, Local, Persistence::Shortage(Lack::Memory)),
             (Facts { code: 28, ..resolving }, Dns, Persistence::Passing),
             (Facts { code: 28, ..connecting }, Connect, Persistence::Passing),
+            (Facts { code: 28, resolved: false, ..connecting }, Dns, Persistence::Passing),
             (Facts { code: 28, ..waiting }, Connect, Persistence::Passing),
             (Facts { code: 28, ..shaking }, Tls, Persistence::Passing),
             (Facts { code: 28, ..CONNECTED }, Timeout, Persistence::Passing),
