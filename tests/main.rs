@@ -53,6 +53,7 @@ mod retries;
 mod secrets;
 mod servers;
 mod shells;
+mod shortages;
 mod signals;
 mod sinks;
 mod slow_disk;

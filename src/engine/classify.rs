@@ -2,6 +2,7 @@
 
 use curl::multi::Easy2Handle;
 use curl_sys::CURLcode;
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::ffi;
@@ -54,10 +55,16 @@ struct Facts<'a> {
 /// The failure of a transfer for `job` that ended with `code`, which is not `CURLE_OK`.
 pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job: &Job) -> Failure {
     let transfer = easy.get_ref();
+    let short = |doing: &str, errno| {
+        let message = format!("{doing}: {}", std::io::Error::from(errno));
+        let failure = Failure::new(ErrorClass::Local, code_number(code), message);
+        failure.shortage(lack(errno).unwrap_or(Lack::Descriptors))
+    };
     if let Some(errno) = transfer.socket_error() {
-        let error = std::io::Error::from(errno);
-        let failure = Failure::new(ErrorClass::Local, code_number(code), format!("open a socket: {error}"));
-        return failure.shortage(lack(errno).unwrap_or(Lack::Descriptors));
+        return short("open a socket", errno);
+    }
+    if let Some(errno) = lookup_error(code) {
+        return short("look up a name", errno);
     }
     classify(Facts {
         code,
@@ -71,6 +78,17 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job:
         os_errno: ffi::long(easy, Long::OsErrno).unwrap_or(0),
         message,
     })
+}
+
+/// Why a lookup that failed just now went wrong, when this machine has no descriptor left. It opens files and sockets of
+/// its own, in another thread, and does not tell what it went without.
+fn lookup_error(code: CURLcode) -> Option<Errno> {
+    match code {
+        curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => {
+            eventfd(0, EventfdFlags::CLOEXEC).err().filter(|errno| lack(*errno).is_some())
+        }
+        _ => None,
+    }
 }
 
 fn classify(facts: Facts<'_>) -> Failure {
