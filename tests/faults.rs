@@ -244,6 +244,52 @@ fn interrupted_system_calls_are_made_again() {
 }
 
 #[test]
+fn interrupted_system_calls_about_files_are_made_again() {
+    let body = |path: &str| path.bytes().cycle().take(2_500_000).collect::<Vec<u8>>();
+    for call in ["flock", "fdatasync", "fsync", "pwrite64", "ftruncate", "?mkdir,mkdirat", "?unlink,unlinkat"] {
+        // The first breaks off and is continued.
+        let server = Server::http(move |seen: &Seen| {
+            let body = body(&seen.path);
+            let rest =
+                seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+            let reply = match (seen.path.as_str(), rest) {
+                ("/0", None) => Reply::ok(&body[..100_000]).chunked().then_break(),
+                (_, Some(from)) => Reply::status(206)
+                    .header("content-range", format!("bytes {from}-{}/{}", body.len() - 1, body.len()))
+                    .body(&body[from..]),
+                _ => Reply::ok(body),
+            };
+            reply.header("etag", "\"v1\"")
+        });
+        let fetch = Fetch::recorded().args(["--tree", "--sync", "-j", "3", "--retry-delay", "0.01"]);
+        let Some(fetch) = fetch.urls(&server.numbered("/", 6)).inject(&format!("{call}:error=EINTR:when=1+3")) else {
+            return;
+        };
+        let run = fetch.run();
+        run.assert_exit(0).check_invariants(6);
+        for number in 0..6 {
+            let found = run.place().read(&format!("out/127.0.0.1/{number}"));
+            assert!(found == body(&format!("/{number}")), "{call}: {number}\n{run}");
+        }
+        assert!(!run.place().injected().is_empty(), "{call}\n{run}");
+        assert_eq!(retries(&run), 1, "{call}\n{run}");
+    }
+}
+
+#[test]
+fn an_interrupted_connect_is_tried_again() {
+    let server = without_keep_alive();
+    let fetch = Fetch::recorded().args(["-j", "3", "--retry-delay", "0.01"]).urls(&server.numbered("/", 12));
+    // libcurl takes it for a refusal, and cannot be told otherwise: it costs an attempt. Its sockets do not block, so that
+    // the kernel never does this.
+    let Some(fetch) = fetch.inject("connect:error=EINTR:when=1+4") else { return };
+    let run = fetch.run();
+    run.assert_exit(0);
+    check(&run, 12, |name| format!("/{name}"));
+    assert_eq!(run.place().injected().len(), retries(&run), "{run}");
+}
+
+#[test]
 fn what_is_missing_at_the_start_ends_the_run_with_a_word_about_it() {
     let server = large();
     for fault in ["epoll_create1:error=EMFILE", "socketpair:error=EMFILE:when=1", "socketpair:error=EMFILE:when=2+"] {

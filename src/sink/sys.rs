@@ -2,6 +2,7 @@
 //! never 0, 1 or 2 (somebody may have started us with those closed, and writes to them blindly).
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps, UTIME_OMIT,
@@ -101,6 +102,16 @@ pub fn make_directory(dir: impl AsFd, name: &str) -> Result<()> {
     match retry_on_intr(|| rustix::fs::mkdirat(&dir, name, DIRECTORY_MODE)) {
         Err(Errno::EXIST) => Ok(()),
         result => result,
+    }
+}
+
+/// Makes a directory and those above it, where they are missing.
+pub fn make_directories(path: &Path) -> std::io::Result<()> {
+    loop {
+        match std::fs::create_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

@@ -107,7 +107,7 @@ impl Tree {
         if std::fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
             bail!("output directory {}: it is a file", path.display());
         }
-        std::fs::create_dir_all(path).with_context(|| format!("make output directory {}", path.display()))?;
+        sys::make_directories(path).with_context(|| format!("make output directory {}", path.display()))?;
         let root = sys::open_directory(CWD, path, OFlags::empty())
             .with_context(|| format!("open output directory {}", path.display()))?;
         let (linking, unnamed) =
