@@ -351,19 +351,24 @@ fn results(args: &Args) -> anyhow::Result<report::Results> {
     Ok(report::Results::Written(if args.dry_run { format.without_files() } else { format }))
 }
 
-/// So that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail,
-/// `FETCHMANY_FAULT=panic:N` has the callback panic that brings the n-th byte, `FETCHMANY_FAULT=select` stands for a
-/// libcurl that waits with `select()`.
+/// So that tests reach the recovery: `FETCHMANY_FAULT=action:N` makes the n-th socket action fail, `panic-write:N` has the
+/// callback panic that brings the n-th byte, `panic-socket:N` and `panic-timer:N` the n-th call of theirs, and `select`
+/// stands for a libcurl that waits with `select()`.
 #[cfg(debug_assertions)]
 fn fault() -> Option<Fault> {
     let fault = std::env::var("FETCHMANY_FAULT").ok()?;
-    if let Some(number) = fault.strip_prefix("action:") {
-        return number.parse().ok().map(Fault::Action);
+    if fault == "select" {
+        return Some(Fault::Select);
     }
-    if let Some(number) = fault.strip_prefix("panic:") {
-        return number.parse().ok().map(Fault::Panic);
+    let (what, number) = fault.split_once(':')?;
+    let number = number.parse().ok()?;
+    match what {
+        "action" => Some(Fault::Action(number)),
+        "panic-write" => Some(Fault::Panic(engine::Callback::Write, number)),
+        "panic-socket" => Some(Fault::Panic(engine::Callback::Socket, number)),
+        "panic-timer" => Some(Fault::Panic(engine::Callback::Timer, number)),
+        _ => None,
     }
-    (fault == "select").then_some(Fault::Select)
 }
 
 /// A release build has no faults.

@@ -346,22 +346,22 @@ fn a_panic_in_a_callback_ends_the_run_at_once_and_the_next_one_goes_on() {
     if !has_faults() {
         return;
     }
-    let server = large();
-    let place = Place::new();
-    let fetch = || place.fetch().args(["--json", "-d", "out", "-j", "4"]).urls(&server.numbered("/", 40));
-    let body = |name: &str| format!("/{name}").repeat(20_000).into_bytes();
-    // No core beside the files of the case.
-    let run = fetch().env("FETCHMANY_FAULT", "panic:500000").under_bash(r#"ulimit -c 0; exec "$@""#).run();
-    run.assert_signal(Signal::ABORT).assert_stderr_has("a panic that was asked for");
-    assert_eq!(run.stderr_text().matches("panicked").count(), 1, "no callback came after it\n{run}");
-    let whole = place.tree("out").into_iter().filter(|(name, _)| !name.contains(".part"));
-    let whole: Vec<String> =
-        whole.inspect(|(name, found)| assert!(*found == body(name), "{name}")).map(|it| it.0).collect();
-    assert!((1..40).contains(&whole.len()), "{whole:?}\n{run}");
-    let again = fetch().run();
-    again.assert_exit(0).check_invariants(40);
-    assert!(
-        place.names("out").len() == 40 && place.tree("out").iter().all(|(name, found)| *found == body(name)),
-        "{again}"
-    );
+    for fault in ["panic-write:500000", "panic-socket:30", "panic-timer:60"] {
+        let server = large();
+        let place = Place::new();
+        let fetch = || place.fetch().args(["--json", "-d", "out", "-j", "4"]).urls(&server.numbered("/", 40));
+        let body = |name: &str| format!("/{name}").repeat(20_000).into_bytes();
+        // No core beside the files of the case.
+        let run = fetch().env("FETCHMANY_FAULT", fault).under_bash(r#"ulimit -c 0; exec "$@""#).run();
+        run.assert_signal(Signal::ABORT).assert_stderr_has("a panic that was asked for");
+        assert_eq!(run.stderr_text().matches("panicked").count(), 1, "no callback came after it\n{run}");
+        let whole = place.tree("out").into_iter().filter(|(name, _)| !name.contains(".part"));
+        let whole: Vec<String> =
+            whole.inspect(|(name, found)| assert!(*found == body(name), "{name}")).map(|it| it.0).collect();
+        assert!((1..40).contains(&whole.len()), "{fault}: {whole:?}\n{run}");
+        let again = fetch().run();
+        again.assert_exit(0).check_invariants(40);
+        let tree = place.tree("out");
+        assert!(tree.len() == 40 && tree.iter().all(|(name, found)| *found == body(name)), "{fault}\n{again}");
+    }
 }

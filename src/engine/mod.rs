@@ -13,6 +13,7 @@ mod disposition;
 mod done;
 mod easy;
 mod extras;
+mod fault;
 mod ffi;
 mod gate;
 mod hosts;
@@ -43,11 +44,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use curl::multi::Easy2Handle;
+use mio::Registry;
 
 pub use auth::{Identity, Method as AuthMethod, Secret, Token};
 pub use deadlines::{Deadlines, SlowLimit};
 pub use done::Done;
 pub use easy::{Coding, Http, Method, Options as Request, Referer, Schemes};
+pub use fault::{Callback, Fault};
 pub use ffi::stdout_was_closed;
 pub use probe::{client_is_usable, curves_are_known, high_descriptors_work};
 pub use redirect::Rules as Redirects;
@@ -61,6 +64,7 @@ use self::cookies::Jar;
 use self::deadlines::Pulse;
 use self::easy::{Connection, Setup};
 use self::extras::Headers;
+use self::fault::Trap;
 use self::ffi::{Callbacks, EventMulti, Watch};
 use self::gate::Gates;
 use self::hosts::Hosts;
@@ -99,20 +103,6 @@ pub struct Options {
     pub fault: Option<Fault>,
 }
 
-/// Faults that tests ask for, since nothing else brings them about. A release build has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The n-th socket action fails, as if libcurl had said so.
-    #[cfg(debug_assertions)]
-    Action(u64),
-    /// libcurl cannot use descriptors of 1024 and above.
-    #[cfg(debug_assertions)]
-    Select,
-    /// The callback that brings the n-th byte of all bodies panics.
-    #[cfg(debug_assertions)]
-    Panic(u64),
-}
-
 /// A running transfer, for progress.
 pub struct Running<'a> {
     /// The job.
@@ -129,14 +119,25 @@ pub struct Running<'a> {
 struct Reactor {
     selector: Selector,
     timer: Timer,
+    socket_trap: Trap,
+    timer_trap: Trap,
+}
+
+impl Reactor {
+    fn new(registry: Registry, fault: Option<Fault>, now: Instant) -> Reactor {
+        let [socket_trap, timer_trap] = [Callback::Socket, Callback::Timer].map(|callback| Trap::new(fault, callback));
+        Reactor { selector: Selector::new(registry), timer: Timer::new(now), socket_trap, timer_trap }
+    }
 }
 
 impl Callbacks for Reactor {
     fn socket(&self, token: usize, fd: RawFd, watch: Watch) {
+        self.socket_trap.pass(1);
         self.selector.watch(token, fd, watch);
     }
 
     fn timer(&self, timeout: Option<Duration>) {
+        self.timer_trap.pass(1);
         self.timer.set(timeout);
     }
 }
@@ -191,7 +192,7 @@ impl Engine {
     /// An engine without transfers.
     pub fn new(options: Options, now: Instant) -> anyhow::Result<Engine> {
         let waiter = Waiter::new()?;
-        let reactor = Rc::new(Reactor { selector: Selector::new(waiter.registry()?), timer: Timer::new(now) });
+        let reactor = Rc::new(Reactor::new(waiter.registry()?, options.fault, now));
         let throttle = Throttle::new(options.request.bandwidth, now);
         let jar = options.request.jar.as_deref().map(Jar::new).transpose().context("make a cookie jar")?;
         let tidings = Rc::new(Tidings::new(options.fault));

@@ -13,9 +13,9 @@ use curl::easy::{Handler, WriteError};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::Fault;
 use super::coding::Decoder;
 use super::extras::Headers;
+use super::fault::{Callback, Fault, Trap};
 use super::ffi::{self, CookieShare};
 use super::gate::Pass;
 use super::response::{Accepted, Asked, Response};
@@ -54,13 +54,13 @@ pub struct Tidings {
     pub busy: RefCell<Vec<usize>>,
     /// Body bytes received by all transfers so far.
     pub received: Cell<u64>,
-    fault: Option<Fault>,
+    trap: Trap,
 }
 
 impl Tidings {
     /// Nothing was said so far.
     pub fn new(fault: Option<Fault>) -> Tidings {
-        Tidings { fault, ..Tidings::default() }
+        Tidings { trap: Trap::new(fault, Callback::Write), ..Tidings::default() }
     }
 }
 
@@ -371,11 +371,7 @@ impl Handler for Transfer {
         self.received += count;
         let total = &self.link.tidings.received;
         total.set(total.get().wrapping_add(count));
-        match self.link.tidings.fault {
-            #[cfg(debug_assertions)]
-            Some(Fault::Panic(number)) => assert!(total.get() < number, "a panic that was asked for"),
-            _ => {}
-        }
+        self.link.tidings.trap.pass(count);
         if self.location().is_some() {
             if self.received <= REDIRECT_BODY_MAX {
                 return Ok(data.len());
