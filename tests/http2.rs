@@ -40,6 +40,29 @@ fn three_hundred_urls_share_one_connection() {
     assert_eq!(server.counts(|counts| counts.connections), 1, "{run}");
 }
 
+#[test]
+fn a_file_that_is_written_slowly_holds_up_no_other_stream_of_its_connection() {
+    let authority = Authority::new();
+    let server = Server::tls(&authority.identity(), Alpn::Http2, |seen: &Seen| match seen.path.as_str() {
+        "/slow" => Reply::ok(vec![b'x'; 24 << 20]),
+        _ => Reply::ok(vec![b'y'; 300_000]),
+    });
+    let mut urls = vec![server.url("/slow")];
+    urls.extend(numbered(&server, 49));
+    let fetch = Fetch::recorded().args(["-j", "50", "--retry", "0", "--cacert"]).arg(authority.pem()).urls(&urls);
+    // Of the writes behind, the first takes ten seconds, and none overtakes it.
+    let Some(fetch) = fetch.inject_at("out/slow.part", "pwrite64:delay_exit=10000000:when=1") else { return };
+    let running = fetch.start();
+    running.wait_for_lines(Stream::Out, 49);
+    let written = running.place().path("out/slow.part").metadata().map_or(0, |part| part.len());
+    assert!((1..2 << 20).contains(&written), "{written} bytes are on disk when the others have ended");
+    let run = running.finish();
+    run.assert_exit(0).check_invariants(50);
+    assert_eq!(run.json()[49]["urlnum"], 0, "{run}");
+    assert_eq!(server.counts(|counts| counts.connections), 1, "{run}");
+    assert!(run.place().read("out/slow") == vec![b'x'; 24 << 20], "{run}");
+}
+
 /// Three hundred URLs, so many at once, from a server that allows so many streams on a connection.
 fn fetch_by_few_streams(streams: u32, jobs: &str) -> (Finished, Server) {
     let authority = Authority::new();

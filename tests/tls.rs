@@ -345,13 +345,37 @@ fn a_server_that_always_sends_us_away_is_given_up() {
     let config = authority.identity().server_config(Alpn::Http2);
     for (name, goodbye) in [
         ("GOAWAY: enhance your calm", frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11])),
-        ("RST_STREAM: internal error", frame(3, 0, 1, &[0, 0, 0, 2])),
-        ("no frame at all", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()),
+        ("text after settings", ANSWER.into()),
     ] {
         let server = Raw::tls(config.clone(), move |_| http2(std::slice::from_ref(&goodbye)));
         let run = fetch(&authority, &["--retry", "1", "-m", "10"], &server.url("/a"));
-        run.assert_exit(1);
+        assert_eq!((run.code(), run.record()["error_class"].as_str()), (Some(1), Some("protocol")), "{name}\n{run}");
         assert!(server.connections() <= 20, "{name}: {} connections\n{run}", server.connections());
+    }
+}
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[test]
+fn a_server_that_answers_http_2_with_http_1_1_is_a_protocol_failure_and_holds_nobody_up() {
+    let authority = Authority::new();
+    let config = authority.identity().server_config(Alpn::Http2);
+    for answer in [ANSWER, "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno", "HTTP/1.1 505 x\r\n\r\n"] {
+        for end in [&[Step::Hang][..], &[]] {
+            let steps = [&[Step::ReadSome, Step::Send(answer.into())], end].concat();
+            let agreed = Raw::tls(config.clone(), {
+                let steps = steps.clone();
+                move |_| steps.clone()
+            });
+            let plain = Raw::always(steps);
+            for (server, args) in [(agreed, &[][..]), (plain, &["--http2-prior-knowledge"])] {
+                // Far longer than it takes: a deadline that ends it would be of another class.
+                let run = fetch(&authority, &[&["--retry", "0", "-m", "30"], args].concat(), &server.url("/a"));
+                let class = run.record()["error_class"].clone();
+                assert_eq!((run.code(), class), (Some(1), "protocol".into()), "{answer:?}\n{run}");
+                assert!(!run.place().exists("out/a"), "{run}");
+            }
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Frame {
     pub flags: u8,
     /// Its stream.
     pub stream: u32,
+    /// What it carries.
+    pub payload: Vec<u8>,
 }
 
 /// A connection whose preface was read and whose settings were sent.
@@ -79,6 +81,7 @@ impl Frames<'_> {
             kind: head[3],
             flags: head[4],
             stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff,
+            payload,
         };
         if frame.kind == SETTINGS && frame.flags & ACK == 0 {
             self.send(SETTINGS, ACK, 0, &[])?;
