@@ -21,6 +21,7 @@ mod crash;
 mod daemon;
 mod disk;
 mod dns;
+mod drips;
 mod dry_run;
 mod fairness;
 mod faults;

@@ -202,20 +202,6 @@ fn a_server_that_never_answers_stalls_and_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_body_that_stops_stalls_and_one_that_drips_does_not() {
-    let head = format!("{OK}Content-Length: 30\r\n\r\n");
-    let stopped = vec![Step::ReadHead, Step::Send(format!("{head}half").into_bytes()), Step::Hang];
-    let dripping = Step::SendSlowly { bytes: vec![b'x'; 30], every: Duration::from_millis(100) };
-    let dripping = vec![Step::ReadHead, Step::Send(head.into_bytes()), dripping];
-    let server = Raw::start(move |number| if number == 0 { stopped.clone() } else { dripping.clone() });
-    let args = ["--retry", "0", "--stall-timeout", "2"];
-    let run = Fetch::recorded().args(args).arg(server.url("/a")).run();
-    run.assert_exit(1).assert_failed_with("stall", 28).check_invariants(1);
-    let run = Fetch::recorded().args(args).arg(server.url("/a")).run();
-    run.assert_exit(0).check_invariants(1);
-}
-
-#[test]
 fn no_attempt_outlasts_its_limit() {
     let head = Step::SendSlowly { bytes: format!("{OK}X: ").into_bytes(), every: Duration::from_millis(50) };
     let more = Step::SendSlowly { bytes: vec![b'y'; 10_000], every: Duration::from_millis(50) };
@@ -233,35 +219,6 @@ fn a_host_that_does_not_answer_a_connect_is_given_up() {
     assert_eq!(record["error_class"], "connect", "{run}");
     assert_eq!(record["exitcode"], 28, "{run}");
     assert!(record["remote_port"].is_null(), "{run}");
-}
-
-#[test]
-fn a_head_that_drips_for_ever_stalls() {
-    // Byte after byte of one header field is no answer yet, and no progress.
-    let drip = |bytes: String| Step::SendSlowly { bytes: bytes.into_bytes(), every: Duration::from_millis(100) };
-    let server = Raw::always(vec![Step::ReadHead, drip(format!("{OK}X: {}", "y".repeat(1000)))]);
-    let run = Fetch::recorded().args(["--retry", "0", "--stall-timeout", "2"]).arg(server.url("/a")).run();
-    run.assert_exit(1).assert_failed_with("stall", 28).check_invariants(1);
-}
-
-#[test]
-fn fifty_bodies_that_drip_cost_no_other_host() {
-    let drip = Step::SendSlowly { bytes: vec![b'x'; 10_000], every: Duration::from_millis(100) };
-    let head = Step::Send(format!("{OK}Content-Length: 1000000\r\n\r\n").into_bytes());
-    let slow = Raw::always(vec![Step::ReadHead, head, drip]);
-    let fast = Server::http_at([127, 0, 0, 2].into(), |_| Reply::ok("fast"));
-    let mut urls: Vec<String> = (0..50).map(|number| slow.url(&format!("/{number}"))).collect();
-    urls.extend((0..50).map(|number| fast.url(&format!("/{number}"))));
-    for args in [&["-j", "60"][..], &[]] {
-        let before = fast.seen().len();
-        let args = [args, &["--tree", "--retry", "0", "--per-host", "50", "-m", "5"]].concat();
-        let running = Fetch::recorded().args(&args).urls(&urls).start();
-        fast.wait("every fast answer", |counts| counts.requests.len() == before + 50 && counts.running == 0);
-        assert!(running.is_alive(), "the slow ones go on");
-        let run = running.finish();
-        run.assert_exit(1).check_invariants(100);
-        assert!(run.records()[..50].iter().all(|record| record["error_class"] == "timeout"), "{run}");
-    }
 }
 
 #[test]
