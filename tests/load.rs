@@ -109,6 +109,27 @@ fn four_thousand_hosts() {
 }
 
 #[test]
+fn connections_to_many_hosts_are_kept_within_bounds() {
+    const HOSTS: usize = 3000;
+    let server = Server::http_at(Ipv4Addr::UNSPECIFIED, |_| Reply::ok("here"));
+    let host = |number: usize| format!("127.2.{}.{}", number / 250, number % 250 + 1);
+    let urls: Vec<String> = (0..HOSTS).map(|number| server.url_as(&host(number), "/")).collect();
+    let fetch = Fetch::recorded().args(["--discard", "-j", "50"]).stdin(Stdin::Open);
+    let mut running = fetch.bound(Duration::from_secs(120)).start();
+    let mut most = 0;
+    for (number, some) in urls.chunks(100).enumerate() {
+        running.write_stdin(some.iter().map(|url| format!("{url}\n")).collect::<String>());
+        running.wait_for_lines(Stream::Out, 100 * number + 50);
+        most = most.max(running.descriptors());
+    }
+    running.wait_for_lines(Stream::Out, HOSTS);
+    most = most.max(running.descriptors());
+    running.finish().assert_exit(0).check_invariants(HOSTS);
+    // A socket and a file for each that runs, and 256 connections that idle.
+    assert!((100..=2 * 50 + 256 + 40).contains(&most), "{most} descriptors");
+}
+
+#[test]
 fn few_descriptors_lower_the_number_of_transfers_and_lose_nothing() {
     let Some(nginx) = Nginx::start(Listen::Localhost) else { return };
     std::fs::write(nginx.root().join("file"), "x").expect("write a file to serve");

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::harness::authority::Alpn;
 use crate::harness::frames::{GOAWAY, SETTINGS, frame};
-use crate::harness::{Authority, Fetch, Finished, Gate, Raw, Reply, Server, Step};
+use crate::harness::{Authority, Fetch, Finished, Gate, Raw, Reply, Running, Server, Step, Stream};
 
 /// Every record's number of retries is what the server counted.
 #[track_caller]
@@ -237,10 +237,11 @@ fn fetch_short_of(call: &str, error: &str, when: &str) -> Option<(Server, Finish
     Some((server, run))
 }
 
-/// A file is made when its first bytes are there: then the request is sent again. Without a socket none is sent.
+/// A file is made when its first bytes are there, and what cannot be received was asked for: then the request is sent
+/// again. Without a socket none is sent.
 #[track_caller]
 fn assert_attempts_sent(run: &Finished, server: &Server, call: &str) {
-    if call == "openat" {
+    if ["openat", "recvfrom"].contains(&call) {
         assert_attempts(run, server);
     } else {
         assert_eq!(server.seen().len(), 100, "{call}\n{run}");
@@ -255,6 +256,11 @@ fn what_this_machine_runs_out_of_is_waited_for_and_costs_no_attempt() {
         ("socket", "ENOBUFS", "memory"),
         ("connect", "EADDRNOTAVAIL", "ports"),
         ("connect", "ENOBUFS", "memory"),
+        ("connect", "ENOMEM", "memory"),
+        ("sendto", "ENOBUFS", "memory"),
+        ("sendto", "ENOMEM", "memory"),
+        ("recvfrom", "ENOBUFS", "memory"),
+        ("recvfrom", "ENOMEM", "memory"),
         ("openat", "EMFILE", "descriptors"),
     ] {
         let when = if call == "openat" { "60..70" } else { "12..24" };
@@ -279,17 +285,42 @@ fn a_time_to_wait_is_kept_by_a_run_that_has_nothing_else_to_do() {
     assert!(seen[1].started - seen[0].started >= Duration::from_secs(2), "{run}");
 }
 
+/// A run of which a hundred URLs wait for a retry that is ten minutes away, and what it was told of each.
+fn all_waiting(fetch: Fetch, server: &Server) -> Running {
+    let args = ["-v", "-j", "100", "--retry-delay", "600"];
+    let running = fetch.args(args).start();
+    for number in 0..100 {
+        running.wait_for_line(Stream::Err, &format!("{}: ", server.url(&format!("/{number}"))));
+    }
+    running
+}
+
 #[test]
 fn a_signal_ends_a_run_whose_urls_all_wait_for_a_retry() {
     let server = Server::http(|_| Reply::status(500));
-    let args = ["-j", "100", "--retry-delay", "600"];
-    let running = Fetch::recorded().args(args).urls(&server.numbered("/", 100)).start();
-    server.wait("every answer", |counts| counts.requests.len() == 100 && counts.running == 0);
+    let running = all_waiting(Fetch::recorded().urls(&server.numbered("/", 100)), &server);
     running.send_signal(Signal::INT);
     let run = running.finish();
     run.assert_signal(Signal::INT).check_invariants(100);
-    assert!(run.results().iter().all(|result| result == "cancelled" || result == "failed"), "{run}");
+    assert_eq!(run.results(), ["cancelled"; 100], "{run}");
     assert_eq!(server.seen().len(), 100, "nothing more is asked for");
+}
+
+#[test]
+fn a_run_that_has_failed_too_often_does_not_wait_for_those_that_wait_for_a_retry() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::http(move |seen| match seen.path.strip_prefix("/missing") {
+        Some(_) => Reply::status(404).held_by(&held),
+        None => Reply::status(500),
+    });
+    let urls = [server.numbered("/", 100), server.numbered("/missing", 3)].concat();
+    let running = all_waiting(Fetch::recorded().args(["--max-failures", "2"]).urls(&urls), &server);
+    gate.open();
+    let run = running.finish();
+    run.assert_exit(1).assert_stderr_has("stopping").check_invariants(103);
+    assert_eq!(run.results(), [&["cancelled"; 100][..], &["failed"; 3]].concat(), "{run}");
+    assert_eq!(server.seen().len(), 103, "nothing more is asked for");
 }
 
 #[test]

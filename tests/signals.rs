@@ -12,13 +12,17 @@ use crate::harness::{Fetch, Finished, Gate, Place, Reply, Running, Seen, Server,
 
 /// Ten URLs of which two are running, held by the gate with half of their bodies, a megabyte, on disk.
 fn two_of_ten(gate: &Gate) -> (Server, Running) {
+    some_of_many(2, 10, gate)
+}
+
+/// So many URLs of which some are running, as above.
+fn some_of_many(some: usize, many: usize, gate: &Gate) -> (Server, Running) {
     let held = gate.clone();
     let server = Server::http(move |seen: &Seen| Reply::ok(seen.path.repeat(1 << 19)).then_wait(&held).body("the end"));
-    let urls: Vec<String> = (0..10).map(|number| server.url(&format!("/{number}"))).collect();
-    let running = Fetch::recorded().args(["-j", "2"]).urls(&urls).start();
-    server.wait("two requests", |counts| counts.running == 2);
-    until("half of both bodies", || {
-        running.place().tree("out").values().filter(|content| content.len() >= 1 << 20).count() == 2
+    let running = Fetch::recorded().args(["-j", &some.to_string()]).urls(&server.numbered("/", many)).start();
+    server.wait("the first requests", |counts| counts.running == some);
+    until("half of their bodies", || {
+        running.place().tree("out").values().filter(|content| content.len() >= 1 << 20).count() == some
     });
     (server, running)
 }
@@ -40,6 +44,20 @@ fn the_first_signal_lets_running_transfers_finish_and_starts_no_more() {
         assert_eq!(server.seen().len(), 2, "{run}");
         assert_eq!(run.place().names("out"), ["0", "1"], "{run}");
     }
+}
+
+#[test]
+fn fifty_that_run_at_the_first_signal_all_finish() {
+    let gate = Gate::new();
+    let (server, running) = some_of_many(50, 80, &gate);
+    running.send_signal_and_settle(Signal::INT);
+    gate.open();
+    let run = running.finish();
+    run.assert_signal(Signal::INT).check_invariants(run.json().len());
+    let results = run.results();
+    assert_eq!(results[..50], ["ok"; 50], "{run}");
+    assert!(results[50..].iter().all(|result| result == "cancelled"), "{run}");
+    assert_eq!((server.seen().len(), run.place().names("out").len()), (50, 50), "{run}");
 }
 
 #[test]
@@ -215,6 +233,7 @@ fn signals_that_mean_nothing_to_it_do_no_harm() {
         running.send_signal(Signal::CHILD);
         running.send_signal(Signal::WINCH);
         running.send_signal(Signal::URG);
+        running.send_signal(Signal::PIPE);
         std::thread::yield_now();
     }
     running.finish().assert_exit(0).check_invariants(300);
