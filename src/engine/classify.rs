@@ -52,8 +52,9 @@ struct Facts<'a> {
     message: &'a str,
 }
 
-/// The failure of a transfer for `job` that ended with `code`, which is not `CURLE_OK`.
-pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job: &Job) -> Failure {
+/// The failure of a transfer for `job` that ended with `code`, which is not `CURLE_OK`. `starved`: it ran while this machine
+/// had no descriptor left.
+pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job: &Job, starved: bool) -> Failure {
     let transfer = easy.get_ref();
     let short = |doing: &str, errno| {
         let message = format!("{doing}: {}", std::io::Error::from(errno));
@@ -63,7 +64,7 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job:
     if let Some(errno) = transfer.socket_error() {
         return short("open a socket", errno);
     }
-    if let Some(errno) = lookup_error(code) {
+    if let Some(errno) = lookup_error(code, starved) {
         return short("look up a name", errno);
     }
     classify(Facts {
@@ -80,12 +81,13 @@ pub fn failure(code: CURLcode, message: &str, easy: &Easy2Handle<Transfer>, job:
     })
 }
 
-/// Why a lookup that failed just now went wrong, when this machine has no descriptor left. It opens files and sockets of
+/// Why a lookup that failed just now went wrong, when this machine has no descriptor left or had none. It opens files and sockets of
 /// its own, in another thread, and does not tell what it went without.
-fn lookup_error(code: CURLcode) -> Option<Errno> {
+fn lookup_error(code: CURLcode, starved: bool) -> Option<Errno> {
     match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST | curl_sys::CURLE_COULDNT_RESOLVE_PROXY => {
-            eventfd(0, EventfdFlags::CLOEXEC).err().filter(|errno| lack(*errno).is_some())
+            let had_none = starved.then_some(Errno::MFILE);
+            had_none.or_else(|| eventfd(0, EventfdFlags::CLOEXEC).err().filter(|errno| lack(*errno).is_some()))
         }
         _ => None,
     }

@@ -177,6 +177,8 @@ pub struct Engine {
     notes: Vec<String>,
     /// libcurl's own sockets that epoll refused; served at each sweep.
     unwatched: Vec<RawFd>,
+    /// Transfers with lower tokens ran when one last found no descriptor.
+    starved: usize,
     next_token: usize,
     sweep: Option<Instant>,
     /// Turns in a row that had no time for the sweep that is due.
@@ -215,6 +217,7 @@ impl Engine {
             shared: BTreeSet::new(),
             notes: Vec::new(),
             unwatched: Vec::new(),
+            starved: 0,
             // 0 is what libcurl's own handles have.
             next_token: 1,
             sweep: None,

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::ffi::EventMulti;
 use super::waiter::EVENTS;
 use super::{Engine, Entry, Reactor, classify, ffi, multi, stats};
-use crate::job::{Failure, Lack};
+use crate::job::{Failure, Lack, Persistence};
 use crate::sink::lack;
 
 /// Receive buffer of a transfer that once came faster than it could be kept.
@@ -208,12 +208,16 @@ impl Engine {
         for (token, result) in ended {
             let Some(mut entry) = self.running.remove(&token) else { continue };
             let (body, verdict) = entry.handle.get_mut().finish(result.is_ok());
+            let starved = token < self.starved;
             let result = verdict.unwrap_or_else(|| {
                 result.map_err(|error| {
                     let message = error.extra_description().unwrap_or_default();
-                    classify::failure(error.code(), message, &entry.handle, &entry.job)
+                    classify::failure(error.code(), message, &entry.handle, &entry.job, starved)
                 })
             });
+            if matches!(&result, Err(failure) if failure.persistence == Persistence::Shortage(Lack::Descriptors)) {
+                self.starved = self.next_token;
+            }
             let stats = self.stats(&mut entry);
             self.give_back(entry, body, result, stats);
         }
