@@ -154,7 +154,8 @@ fn what_a_deadline_stops_took_until_then() {
         assert!((1.0..=all).contains(&total), "{path}: {all}\n{run}");
         assert_eq!(record["size_download"], size, "{run}");
         let speed = record["speed_download"].as_f64().expect("a speed");
-        assert!((speed - f64::from(size) / total).abs() <= 1.0, "{path}\n{run}");
+        // Cut to whole bytes, as the time is to microseconds.
+        assert!((speed - f64::from(size) / total).abs() < 2.0, "{path}\n{run}");
     }
 }
 
