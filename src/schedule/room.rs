@@ -54,23 +54,28 @@ impl Room {
         }
     }
 
-    /// With nothing else to be started and so many running: the hosts that may each try one of those that wait.
-    fn release(&mut self, running: usize) -> VecDeque<Host> {
-        let most = if running == 0 { self.at_once.min(self.waiting.len()) } else { 0 };
-        let rest = self.waiting.split_off(most);
+    /// The hosts that may each try one of those that wait.
+    fn release(&mut self) -> VecDeque<Host> {
+        let rest = self.waiting.split_off(self.at_once.min(self.waiting.len()));
         std::mem::replace(&mut self.waiting, rest)
     }
 }
 
 impl Schedule {
-    /// The next of those that wait for room, when nothing else runs or could.
+    /// The next of those that wait for room, when nothing else runs or could. Some hosts may be paused by now, others have failed
+    /// all their jobs: they hold up nobody.
     pub(super) fn next_last(&mut self, now: Instant) -> Option<(HostId, Line)> {
-        for host in self.room.release(self.running) {
-            if let Some(id) = self.queues.find(&host) {
-                self.queues.get(id).release_last();
-                self.queues.refresh(id, now);
+        while self.running == 0 && self.room.is_waited_for() {
+            for host in self.room.release() {
+                if let Some(id) = self.queues.find(&host) {
+                    self.queues.get(id).release_last();
+                    self.queues.refresh(id, now);
+                }
+            }
+            if let Some(next) = self.next_host() {
+                return Some(next);
             }
         }
-        self.next_host()
+        None
     }
 }

@@ -58,6 +58,40 @@ fn what_fits_again_is_tried_by_more_and_more_at_once() {
     assert!(world.elapsed() < Duration::from_secs(30), "{:?}", world.elapsed());
 }
 
+/// The host `busy` finds no room five times and is told to wait then; `full` never finds any.
+fn beside_a_pause(named: Duration) -> World {
+    let mut count = 0;
+    let busy = move |_: Duration| {
+        count += 1;
+        match count {
+            1..=5 => full(10),
+            6 => Reply { takes: Duration::from_millis(50), ..Reply::status(429, Some(named)) },
+            _ => Reply::ok(Duration::from_millis(10)),
+        }
+    };
+    let list = lines("busy", 6).chain(lines("full", 1)).chain(lines("small", 1));
+    World::new(options(8), list)
+        .with("busy", Box::new(busy))
+        .with("full", Box::new(|_| full(20)))
+        .with("small", Box::new(|_| Reply::ok(Duration::from_millis(80))))
+        .run()
+}
+
+#[test]
+fn whose_host_is_closed_meanwhile_holds_up_nobody() {
+    let world = beside_a_pause(Duration::from_secs(100_000));
+    assert_eq!((world.ok("small").len(), world.failed().len()), (1, 7));
+    assert!(world.elapsed() < Duration::from_secs(5), "{:?}", world.elapsed());
+}
+
+#[test]
+fn whose_host_is_paused_meanwhile_holds_up_nobody() {
+    let world = beside_a_pause(Duration::from_secs(100));
+    assert_eq!((world.ok("busy").len(), world.failed().len()), (6, 1));
+    let last = world.seen["full"].last().map(|seen| seen.at);
+    assert!(last < Some(Duration::from_secs(5)), "{last:?}");
+}
+
 #[test]
 fn what_waits_for_room_is_drained_and_counted() {
     let mut first = true;
