@@ -178,7 +178,9 @@ impl Transfer {
 
     /// Whether bytes that come now can be kept.
     pub fn has_room(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::has_room)
+        // What a decoder makes of a few bytes may be a thousand times as long.
+        let may_expand = self.expect == Expect::Decoded && !self.response.coding.is_empty();
+        self.body.as_ref().is_none_or(|body| body.has_room(may_expand))
     }
 
     /// What the transfer must ask before it takes bytes.

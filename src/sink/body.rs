@@ -211,10 +211,10 @@ impl Body {
         matches!(self.stage, Stage::Unwanted(_))
     }
 
-    /// Whether bytes may come: the disk keeps up. If not, a later turn may have room again; where none would begin by
+    /// Whether bytes may come, a few or many: the disk keeps up. If not, a later turn may have room again; where none would begin by
     /// itself, [`super::Sink::bell`] tells.
-    pub fn has_room(&self) -> bool {
-        if let Place::File(file) = &self.place { file.has_room() } else { true }
+    pub fn has_room(&self, for_many: bool) -> bool {
+        if let Place::File(file) = &self.place { file.has_room(for_many) } else { true }
     }
 
     /// Nothing more comes: whether all of it is written, or failed. If not, [`super::Sink::bell`] tells when it is.

@@ -202,10 +202,10 @@ impl OutputFile {
         self.written > SMALL
     }
 
-    /// Whether more may be appended in this turn: the disk keeps up.
-    pub fn has_room(&self) -> bool {
+    /// Whether more may be appended in this turn, be it much: the disk keeps up.
+    pub fn has_room(&self, for_many: bool) -> bool {
         let writer = self.tree.writer();
-        (!self.is_large() || writer.has_room()) && (self.behind.is_some() || writer.has_time())
+        (!(for_many || self.is_large()) || writer.has_room()) && (self.behind.is_some() || writer.has_time())
     }
 
     /// Whether all that was appended is written, or failed; if not, the writer's bell rings then.

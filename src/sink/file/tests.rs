@@ -1,5 +1,7 @@
 //! Files by themselves.
 
+use std::sync::Arc;
+
 use super::*;
 use rustix::fs::MemfdFlags;
 
@@ -26,5 +28,20 @@ fn a_file_that_cannot_be_linked_is_copied_and_nothing_is_replaced() -> anyhow::R
     let modified = std::fs::metadata(dir.path().join("a/y"))?.modified()?;
     assert_eq!(modified.duration_since(std::time::UNIX_EPOCH)?.as_secs(), 1_000_000_000);
     assert_eq!(std::fs::read_dir(dir.path().join("a"))?.count(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_small_file_may_grow_beside_a_slow_large_one_but_not_at_one_go() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let tree = Rc::new(Tree::open(dir.path().to_owned())?);
+    let shared = Arc::new(OwnedFd::from(tempfile::tempfile()?));
+    let Some(large) = Behind::new(tree.writer(), &shared, 0) else { return Ok(()) };
+    let small = OutputFile::new(Rc::clone(&tree), Name::new("x".to_owned()), Replace::Nothing, None);
+    assert!(small.has_room(false) && small.has_room(true));
+    tree.writer().pretend(usize::MAX / 2);
+    assert!(small.has_room(false) && !small.has_room(true));
+    tree.writer().pretend(0);
+    drop(large);
     Ok(())
 }

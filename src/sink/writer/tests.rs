@@ -114,16 +114,20 @@ fn the_bell_rings_when_all_is_written_that_is_waited_for() -> anyhow::Result<()>
     Ok(())
 }
 
+impl Writer {
+    /// As if the thread had so many bytes, and did not get on.
+    pub fn pretend(&self, bytes: usize) {
+        if let State::Running(thread) = &*self.state.borrow() {
+            thread.queued.store(bytes, Ordering::SeqCst);
+        }
+    }
+}
+
 #[test]
 fn there_is_no_room_until_half_of_too_much_is_written() -> anyhow::Result<()> {
     let Some(writer) = running() else { return Ok(()) };
     let (_, shared) = file()?;
     let Some(mut behind) = Behind::new(&writer, &shared, 0) else { return Ok(()) };
-    // As if the thread had so much, and did not get on.
-    let counted = |bytes: usize| match &*writer.state.borrow() {
-        State::Running(thread) => thread.queued.swap(bytes, Ordering::SeqCst),
-        _ => 0,
-    };
     for (bytes, has_room) in [
         (WAITING, true),
         (WAITING + 1, false),
@@ -133,10 +137,10 @@ fn there_is_no_room_until_half_of_too_much_is_written() -> anyhow::Result<()> {
         (WAITING, true),
         (WAITING + 1, false),
     ] {
-        counted(bytes);
+        writer.pretend(bytes);
         assert_eq!(writer.has_room(), has_room, "{bytes}");
     }
-    counted(WAITING / 2);
+    writer.pretend(WAITING / 2);
     behind.write(b"x")?;
     behind.settle()?;
     rung(&writer)?;
