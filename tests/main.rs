@@ -23,6 +23,7 @@ mod disk;
 mod dns;
 mod drips;
 mod dry_run;
+mod escapes;
 mod fairness;
 mod faults;
 mod fifo;

@@ -240,7 +240,7 @@ fn answers_and_certificates_do_not_command_the_terminal() {
     let combining = format!("{}{}", missing.url("/e"), "\u{301}".repeat(5_000));
     let lines = [missing.url("/a"), away.url("/b"), tls.url("/c"), combining, format!("http://{evil}.test/")];
     for args in [&["-v"][..], &["-k", "--json", "-v"]] {
-        let fetch = Fetch::new().args(["--retry", "0", "-d", "out"]).args(args).env("EVIL", evil).urls(&lines);
+        let fetch = Fetch::new().args(["--retry", "0", "-d", "out"]).args(args).urls(&lines);
         let mut terminal = fetch.env("http_proxy", "").on_terminal(USUAL);
         let status = terminal.finish();
         assert_eq!(status.code(), Some(1), "{}", terminal.describe(status));

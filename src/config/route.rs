@@ -48,7 +48,9 @@ fn check_proxies(given: &RequestArgs) -> anyhow::Result<()> {
     if let Some(proxy) = &given.proxy {
         return check_proxy(proxy).map_err(|why| anyhow!("--proxy: {why}"));
     }
-    let variable = |name: &&str| Some((name.to_string(), std::env::var(name).ok()?)).filter(|(_, it)| !it.is_empty());
+    // libcurl takes what is no UTF-8, too.
+    let value = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+    let variable = |name: &&str| Some((name.to_string(), value(name)?)).filter(|(_, it)| !it.is_empty());
     let noproxy = given.noproxy.clone().or_else(|| ["no_proxy", "NO_PROXY"].iter().find_map(variable).map(|it| it.1));
     if noproxy.as_deref() == Some("*") {
         return Ok(());
