@@ -60,6 +60,7 @@ mod signals;
 mod sinks;
 mod slow_disk;
 mod standard_input;
+mod state_files;
 mod strangers;
 mod streams;
 mod suggested;
