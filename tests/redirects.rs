@@ -1,6 +1,7 @@
 //! Redirects and secrets: what is meant for one server is told to no other, and what a server sends along is not used.
 
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use rustls::{ServerConnection, StreamOwned};
@@ -31,7 +32,7 @@ impl Target {
 }
 
 /// The ways to have a secret sent, each with what it is on the wire: arguments, user of the URL, header, its value.
-fn secrets() -> [(&'static [&'static str], &'static str, &'static str, String); 6] {
+fn secrets() -> [(&'static [&'static str], &'static str, &'static str, String); 7] {
     let basic = |text: &str| format!("Basic {}", base64(text.as_bytes()));
     [
         (&["-u", "user:S3CR3T-1"], "", "authorization", basic("user:S3CR3T-1")),
@@ -40,12 +41,21 @@ fn secrets() -> [(&'static [&'static str], &'static str, &'static str, String); 
         (&["-H", "Cookie: id=S3CR3T-4"], "", "cookie", "id=S3CR3T-4".to_owned()),
         (&["--oauth2-bearer", "S3CR3T-5"], "", "authorization", "Bearer S3CR3T-5".to_owned()),
         (&["-b", "id=S3CR3T-6"], "", "cookie", "id=S3CR3T-6".to_owned()),
+        (&["--netrc"], "", "authorization", basic("user:S3CR3T-7")),
     ]
 }
+
+/// Who is known where: what is for another host is not even sent to that host when a redirect leads there.
+const NETRC: &str = "machine a.test login user password S3CR3T-7\n\
+                     machine b.test login user password S3CR3T-8\n\
+                     default login user password S3CR3T-9\n";
 
 /// What every request of the case is like: the names all lead to this machine, the servers are trusted.
 fn fetch(servers: &[&Server], authority: &Authority) -> Fetch {
     let mut fetch = Fetch::recorded().args(["--retry", "0", "--cacert"]).arg(authority.pem());
+    let netrc = fetch.place().home().join(".netrc");
+    std::fs::write(&netrc, NETRC).expect("write a netrc file");
+    std::fs::set_permissions(&netrc, PermissionsExt::from_mode(0o600)).expect("chmod");
     for server in servers {
         for host in [HOST, "b.test"] {
             fetch = fetch.args(["--resolve".to_owned(), server.resolve(host)]);

@@ -60,6 +60,10 @@ fn a_redirect_to_another_scheme_is_refused() {
         "ftp://127.0.0.1/x",
         "dict://127.0.0.1/x",
         "ws://127.0.0.1/x",
+        "sftp://127.0.0.1/x",
+        "telnet://127.0.0.1/x",
+        "ldap://127.0.0.1/x",
+        "ipfs://127.0.0.1/x",
         "javascript:alert(1)",
         "data:text/plain,x",
     ] {

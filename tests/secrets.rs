@@ -128,6 +128,45 @@ fn what_others_can_see_of_a_running_program_has_no_secret_that_came_by_file_or_e
 }
 
 #[test]
+fn what_a_file_says_of_its_version_tells_neither_whose_it_is_nor_where_it_came_from() {
+    let server = Server::http(|seen: &Seen| match seen.path.starts_with("/from") {
+        true => Reply::redirect(302, "/a?signed=T0K3N"),
+        false => Reply::ok("x").header("etag", "\"version\""),
+    });
+    for (path, name) in [("/a?token=T0K3N", "a"), ("/from?token=T0K3N", "from")] {
+        let place = Place::new();
+        let url = server.url(path).replace("//", "//user:S3CR3T-1@");
+        let fetch = || place.fetch().args(["--json", "-d", "out", "--if-exists", "update"]).urls(&[&url]).run();
+        fetch().assert_exit(0).check_invariants(1);
+        let file = place.path("out").join(name);
+        let mut names = vec![0; 4096];
+        let length = rustix::fs::listxattr(&file, &mut names[..]).unwrap_or(0);
+        let names = String::from_utf8(names[..length].to_vec()).expect("text");
+        let ours: Vec<&str> = names.split('\0').filter(|name| name.starts_with("user.")).collect();
+        if ours.is_empty() {
+            let probe = rustix::fs::setxattr(&file, "user.probe", b"x", rustix::fs::XattrFlags::empty());
+            assert!(probe.is_err(), "the file says nothing of its version");
+            eprintln!("skipped: files have no extended attributes here");
+            return;
+        }
+        for attribute in ours {
+            let mut value = vec![0; 65536];
+            let length = rustix::fs::getxattr(&file, attribute, &mut value[..]).expect("it is there");
+            let value = String::from_utf8_lossy(&value[..length]).into_owned();
+            assert!(value.contains("version"), "{attribute}: {value}");
+            let told = format!("{attribute} {value}");
+            let secret = ["S3CR3T", "T0K3N", "token", "signed", "user:", "127.0.0.1", "//"]
+                .into_iter()
+                .find(|it| told.contains(it));
+            assert_eq!(secret, None, "{told}");
+        }
+        let again = fetch();
+        again.assert_exit(0).check_invariants(1);
+        again.assert_tells_no_secret();
+    }
+}
+
+#[test]
 fn what_may_be_a_secret_is_not_repeated_where_it_is_refused() {
     let url = "http://h.invalid/";
     let place = Place::new();
