@@ -180,6 +180,10 @@ fn a_million_files_in_one_directory() {
     let whole =
         |entry: std::io::Result<std::fs::DirEntry>| entry.and_then(|it| it.metadata()).expect("a file").len() == 1024;
     assert_eq!(files.map(whole).filter(|whole| *whole).count(), MANY);
+    let sample = std::fs::read_dir(place.path("out")).expect("the directory").step_by(1009);
+    for entry in sample.map(|entry| entry.expect("a file").path()) {
+        assert!(std::fs::read(&entry).expect("it is there") == content(0), "{}", entry.display());
+    }
 }
 
 #[test]

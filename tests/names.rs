@@ -1,6 +1,6 @@
 //! What files are called: after the URL, after the line's own name, after a template; always inside the directory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::harness::command::Stdin;
 use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, echo};
@@ -233,13 +233,20 @@ fn a_hash_in_a_template_tells_urls_apart() {
 #[test]
 fn millions_of_files_can_be_spread_over_directories() {
     let server = echo();
-    let urls: Vec<String> = (0..40).map(|number| server.url(&format!("/{number}.txt"))).collect();
-    let run = Fetch::recorded().args(["-o", "{hash:2}/{hash}{ext}"]).urls(&urls).run();
-    run.assert_exit(0).check_invariants(40);
-    for name in names_of(&run) {
+    const MANY: usize = 5000;
+    let urls: Vec<String> = (0..MANY).map(|number| server.url(&format!("/{number}.txt"))).collect();
+    let run = Fetch::recorded().args(["-j", "20", "-o", "{hash:3}/{hash}{ext}"]).urls(&urls).run();
+    run.assert_exit(0).check_invariants(MANY);
+    let names = names_of(&run);
+    let mut directories = HashSet::new();
+    for (number, name) in names.iter().enumerate() {
         let (directory, file) = name.split_once('/').expect("a directory");
-        assert!(directory.len() == 2 && file.starts_with(directory) && file.len() == 20, "{name}\n{run}");
+        assert!(directory.len() == 3 && file.starts_with(directory) && file.len() == 20, "{name}\n{run}");
+        assert_eq!(run.place().read_text(&format!("out/{name}")), format!("/{number}.txt"), "{name}");
+        directories.insert(directory);
     }
+    // Of 4096, if the digits are as good as chance: 2888 ± 25.
+    assert!((2700..3100).contains(&directories.len()), "{} directories", directories.len());
 }
 
 #[test]
