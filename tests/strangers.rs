@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
+use rustix::process::Signal;
+
 use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, until};
 
 const TAG: &str = "\"v1\"";
@@ -147,13 +149,40 @@ fn what_others_own_is_never_continued_and_what_they_may_have_written_is_fetched_
     type Plant<'a> = &'a dyn Fn(&Place);
     let is_root = rustix::process::geteuid().is_root();
     let give = |place: &Place, name: &str| chown(place.path(name), Some(4711), None).expect("give it away");
-    let cases: [(&str, Plant<'_>, Option<&str>); 5] = [
+    let cases: [(&str, Plant<'_>, Option<&str>); 8] = [
         ("another's", &|place| give(place, "out/a.part"), Some("belongs to another user")),
-        ("described by another", &|place| give(place, "out/a.part.meta"), Some("not known to be ours")),
+        (
+            "described by another",
+            &|place| give(place, "out/a.part.meta"),
+            Some("ours: a.part.meta belongs to another user"),
+        ),
         (
             "described by whom it may concern",
             &|place| open(place, "out/a.part.meta", 0o660),
-            Some("not known to be ours"),
+            Some("ours: a.part.meta can be written by others"),
+        ),
+        (
+            "beside a directory",
+            &|place| {
+                fs::remove_file(place.path("out/a.part.meta")).expect("it is there");
+                fs::create_dir(place.path("out/a.part.meta")).expect("make it");
+            },
+            Some("ours: a.part.meta is no regular file"),
+        ),
+        (
+            "described under two names",
+            &|place| {
+                fs::hard_link(place.path("out/a.part.meta"), place.path("other")).expect("link it");
+            },
+            None,
+        ),
+        (
+            "in a directory that was copied by links",
+            &|place| {
+                let mut copy = std::process::Command::new("cp");
+                assert!(copy.args(["-al", "out", "copy"]).current_dir(place.work()).status().expect("cp").success());
+            },
+            None,
         ),
         ("open to others", &|place| open(place, "out/a.part", 0o666), None),
         (
@@ -185,6 +214,8 @@ fn what_others_own_is_never_continued_and_what_they_may_have_written_is_fetched_
                 run.assert_exit(0).check_invariants(2);
                 assert!(place.read("out/a") == content(), "{what}\n{run}");
                 assert_eq!(place.names("out"), ["a", "b"], "{what}\n{run}");
+                let copied = place.exists("copy").then(|| place.read("copy/a.part"));
+                assert!(copied.is_none_or(|copied| copied == before), "{what}\n{run}");
             }
         }
         assert!(server.seen().iter().all(|seen| seen.header("range").is_none()), "{what}\n{run}");
@@ -233,6 +264,58 @@ fn what_a_kill_left_beside_a_published_file_is_taken_away_without_a_journal_too(
             "{args:?} {:?}\n{run}",
             place.names("out")
         );
+    }
+}
+
+#[test]
+fn a_link_or_a_fifo_that_was_replaced_is_taken_away_after_a_kill() {
+    let gate = Gate::new();
+    gate.open();
+    for is_link in [true, false] {
+        let (place, server) = (Place::new(), halting(&gate));
+        place.write("out/before", "");
+        let name = place.path("out/a");
+        if is_link {
+            std::os::unix::fs::symlink("nowhere", name).expect("make a link");
+        } else {
+            let made = std::process::Command::new("mkfifo").arg(name).status();
+            assert!(made.expect("mkfifo").success());
+        }
+        let fetch = || fetch(&place, &server, &["/a"]).args(["--if-exists", "overwrite", "--sync"]);
+        let Some(disturbed) = fetch().inject("fsync:signal=KILL:when=1") else { return };
+        let run = disturbed.run();
+        assert_eq!(place.names("out"), ["a", "a.part", "a.part.meta", "before"], "{run}");
+        let run = fetch().run();
+        run.assert_exit(0);
+        assert!(place.read("out/a") == content(), "{run}");
+        assert_eq!(place.names("out"), ["a", "before"], "{run}");
+    }
+}
+
+#[test]
+fn a_process_that_comes_late_does_not_take_the_description_of_anothers_partial_file_away() {
+    // It stops when it has found nothing, and when it has published.
+    for call in ["openat", "/rename"] {
+        let (open, closed) = (Gate::new(), Gate::new());
+        open.open();
+        let (place, server, halted) = (Place::new(), halting(&open), halting(&closed));
+        // There may be partial files.
+        place.write("out/b.part", "");
+        let args = ["--if-exists", "overwrite"];
+        let options =
+            ["-P", "a.part", "-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=STOP:when=1")];
+        let Some(late) = fetch(&place, &server, &["/a"]).args(args).strace(options) else { return };
+        let late = late.start();
+        until("it stops", || place.trace().iter().any(|line| line.contains("a.part")));
+        let running = fetch(&place, &halted, &["/a"]).args(args).start();
+        until("half of it on disk", || place.tree("out").get("a.part").is_some_and(|part| part.len() == HALF));
+        running.kill();
+        late.send_signal(Signal::CONT);
+        late.finish().assert_exit(0);
+        let run = fetch(&place, &server, &["/a"]).args(args).run();
+        run.assert_exit(0);
+        assert!(place.read("out/a") == content(), "{run}");
+        assert_eq!(place.names("out"), ["a", "b.part"], "{run}");
     }
 }
 

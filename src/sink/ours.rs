@@ -33,10 +33,22 @@ impl Ours {
         stat.st_uid == self.owner
     }
 
+    /// What says that it is no file of ours, to follow its name; it may have other names.
+    pub fn objection(&self, stat: &Stat) -> Option<&'static str> {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            Some("is no regular file")
+        } else if !self.owns(stat) {
+            Some("belongs to another user")
+        } else if stat.st_mode & OTHERS & !self.others != 0 {
+            Some("can be written by others")
+        } else {
+            None
+        }
+    }
+
     /// Whether nobody else can have written it or has another name for it.
     pub fn keeps(&self, stat: &Stat) -> bool {
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        is_file && self.owns(stat) && stat.st_nlink == 1 && stat.st_mode & OTHERS & !self.others == 0
+        self.objection(stat).is_none() && stat.st_nlink == 1
     }
 }
 

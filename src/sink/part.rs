@@ -40,18 +40,15 @@ pub struct Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
-    /// Something that has its name now.
-    Swapped,
+    /// Something that has its name now: its device and inode.
+    Swapped((u64, u64)),
     /// Something that is gone.
     Lost,
 }
 
-/// What is there under the name of a partial file.
-enum Opened {
-    Ours(Part, Stat),
-    /// It had another name, or none, before it could be locked.
-    Gone,
-}
+/// What is there under the name of a partial file, ours now; `None`: it had another name, or none, before it could be
+/// locked.
+type Opened = Option<(Part, Stat)>;
 
 impl Part {
     /// The name of the partial file of `name`.
@@ -69,25 +66,25 @@ impl Part {
             let made = match sys::open(dir, part.as_str(), OFlags::CREATE | OFlags::EXCL | FLAGS) {
                 Ok(file) => Part::lock(dir, file, part.clone())?,
                 Err(Errno::EXIST) => match Part::open(dir, part.clone())? {
-                    Opened::Ours(open, stat) => {
+                    Some((open, stat)) => {
                         open.check(dir, ours, &stat)?;
                         open.clear(dir)?;
                         continue;
                     }
-                    Opened::Gone => continue,
+                    None => continue,
                 },
                 Err(errno) => return Err(Fault::system("create", &part, errno)),
             };
-            if let Opened::Ours(open, _) = made {
-                let described = sys::birth(&open.file).and_then(|file| description.write(dir, &part, file, ours));
-                return match described {
-                    Ok(()) => Ok(open),
-                    Err(errno) => {
-                        // Empty it is nobody's.
-                        let _ = open.clear(dir);
-                        Err(Fault::system("create", &SideCar::name(&part), errno))
-                    }
-                };
+            if let Some((open, _)) = made {
+                let described = sys::birth(&open.file).and_then(|file| description.write(dir, &part, &file, ours));
+                let Err(errno) = described else { return Ok(open) };
+                // Empty it is nobody's.
+                open.remove(dir, ours);
+                let meta = SideCar::name(&part);
+                return Err(match SideCar::objection(dir, &part, ours) {
+                    Some(why) => Fault::local(format!("{meta} is there and {why}: move or remove it")),
+                    None => Fault::system("create", &meta, errno),
+                });
             }
         }
         Err(Fault::local(format!("another process is using {part}")))
@@ -105,14 +102,15 @@ impl Part {
         origin: Option<&Origin>,
     ) -> Result<Option<(Part, Resume)>, Fault> {
         let (part, stat) = match Part::open(dir, Part::name_of(name)) {
-            Ok(Opened::Ours(part, stat)) => (part, stat),
+            Ok(Some((part, stat))) => (part, stat),
             Err(fault) if fault.errno() == Some(Errno::NOENT) => {
-                undescribe(dir, &Part::name_of(name), ours);
+                let part = Part::name_of(name);
+                undescribe(dir, &part, ours, |_| is_gone(dir, &part));
                 return Ok(None);
             }
             Err(fault) if fault.errno().is_none() => return Err(fault),
             // What else is in the way is found out when it is opened to be written.
-            Ok(Opened::Gone) | Err(_) => return Ok(None),
+            Ok(None) | Err(_) => return Ok(None),
         };
         part.check(dir, ours, &stat)?;
         if stat.st_nlink != 1 || stat.st_size == 0 {
@@ -136,8 +134,9 @@ impl Part {
         }
         if stat.st_size > 0 && !SideCar::is_beside(dir, name, ours) {
             let meta = SideCar::name(name);
-            let message = format!("{name} is there and not known to be ours, without {meta}: move or remove it");
-            return Err(Fault::local(message));
+            let why = SideCar::objection(dir, name, ours)
+                .map_or_else(|| format!(", without {meta}"), |objection| format!(": {meta} {objection}"));
+            return Err(Fault::local(format!("{name} is there and not known to be ours{why}: move or remove it")));
         }
         Ok(())
     }
@@ -166,9 +165,9 @@ impl Part {
         match sys::stat(dir, &name) {
             Ok(now) if identity(&now) == identity(&stat) => {
                 let identity = identity(&stat);
-                Ok(Opened::Ours(Part { file: Arc::new(file), name, identity, before: Before::Nothing }, now))
+                Ok(Some((Part { file: Arc::new(file), name, identity, before: Before::Nothing }, now)))
             }
-            _ => Ok(Opened::Gone),
+            _ => Ok(None),
         }
     }
 
@@ -207,8 +206,8 @@ impl Part {
         match renamed {
             Ok(()) => {
                 // What has its own name now is not to be taken for somebody else's.
-                if self.before != Before::Swapped {
-                    undescribe(dir, &self.name, ours);
+                if !matches!(self.before, Before::Swapped(_)) {
+                    self.undescribe(dir, ours);
                 }
                 Ok(Published::Done)
             }
@@ -222,9 +221,9 @@ impl Part {
     fn swap(&mut self, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
         let before = match sys::stat(dir, name) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Err(Errno::ISDIR),
-            Ok(_) => match sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE) {
+            Ok(stat) => match sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE) {
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOENT) => Before::Lost,
-                result => return result.map(|()| self.before = Before::Swapped),
+                result => return result.map(|()| self.before = Before::Swapped(identity(&stat))),
             },
             Err(Errno::NOENT) => Before::Nothing,
             Err(_) => Before::Lost,
@@ -234,8 +233,17 @@ impl Part {
 
     /// It stays where it was published: what it has replaced is not needed any more.
     pub fn stay(self, dir: &OwnedFd, ours: Ours) {
-        if self.before == Before::Swapped && sys::unlink(dir, &self.name).is_ok() {
-            undescribe(dir, &self.name, ours);
+        if let Before::Swapped(replaced) = self.before {
+            let held = SideCar::hold(dir, &self.name, ours);
+            // Who holds it takes both away.
+            if !matches!(held, Err(Errno::WOULDBLOCK))
+                && sys::stat(dir, &self.name).is_ok_and(|now| identity(&now) == replaced)
+            {
+                // What stays is met by the next run.
+                let _ = sys::unlink(dir, &self.name);
+            }
+            drop(held);
+            self.undescribe(dir, ours);
         }
     }
 
@@ -244,7 +252,7 @@ impl Part {
     pub fn take_back(self, dir: &OwnedFd, name: &str, ours: Ours) {
         match self.before {
             Before::Nothing => sys::unlink_if(dir, name, &self.file),
-            Before::Swapped => {
+            Before::Swapped(_) => {
                 // Where it fails, what is at its own name is not it, and stays.
                 let _ = sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE);
                 self.remove(dir, ours);
@@ -257,17 +265,32 @@ impl Part {
     /// file, be that the same file or the one that was replaced.
     pub fn tidy(dir: &OwnedFd, name: &str, ours: Ours) {
         let part = Part::name_of(name);
-        let is_published = |found: &SideCar| sys::birth_at(dir, name).is_ok_and(|birth| found.is_of(&birth));
-        if !SideCar::is_beside(dir, &part, ours) {
-            return;
-        }
-        match Part::open(dir, part) {
-            Err(fault) if fault.errno() == Some(Errno::NOENT) => undescribe(dir, &Part::name_of(name), ours),
-            Ok(Opened::Ours(open, _)) if SideCar::read(dir, &open.name, ours).as_ref().is_some_and(is_published) => {
-                open.remove(dir, ours);
+        let is_published = |found: SideCar| sys::birth_at(dir, name).is_ok_and(|birth| found.is_of(&birth));
+        undescribe(dir, &part, ours, |held| {
+            if SideCar::of(held, ours).is_some_and(is_published) {
+                Part::discard(dir, &part);
             }
-            // A body on its way.
-            Ok(_) | Err(_) => {}
+            is_gone(dir, &part)
+        });
+    }
+
+    /// Takes away what has the name `part` and is not on its way, whatever it is.
+    fn discard(dir: &OwnedFd, part: &str) {
+        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let is_ours_to_take = match sys::stat(dir, part) {
+            Ok(stat) if is_file(&stat) => match Part::open(dir, part.to_owned()) {
+                // It is open until its name is gone, and locked.
+                Ok(Some((open, _))) => return drop(open.clear(dir)),
+                Ok(None) => false,
+                // None of ours is like that.
+                Err(fault) => matches!(fault.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::TXTBSY)),
+            },
+            // A link or a FIFO, which had the final name. A directory is not unlinked.
+            Ok(_) => true,
+            Err(_) => false,
+        };
+        if is_ours_to_take {
+            let _ = sys::unlink(dir, part);
         }
     }
 
@@ -283,15 +306,28 @@ impl Part {
         if !self.is_at_its_name(dir) {
             self.disown(dir, ours);
         } else if self.clear(dir).is_ok() {
-            undescribe(dir, &self.name, ours);
+            self.undescribe(dir, ours);
         }
     }
 
     /// What has its name is not it, and its description must not say so.
     fn disown(&self, dir: &OwnedFd, ours: Ours) {
         let Ok(birth) = sys::birth(&self.file) else { return };
-        if SideCar::read(dir, &self.name, ours).is_some_and(|found| found.is_of(&birth)) {
-            undescribe(dir, &self.name, ours);
+        undescribe(dir, &self.name, ours, |held| {
+            !self.is_at_its_name(dir) && SideCar::of(held, ours).is_some_and(|found| found.is_of(&birth))
+        });
+    }
+
+    /// Its name is gone, and so is what described it, unless there is another file by now.
+    fn undescribe(&self, dir: &OwnedFd, ours: Ours) {
+        match SideCar::hold(dir, &self.name, ours) {
+            Ok(None) | Err(Errno::EXIST | Errno::WOULDBLOCK) => {}
+            // Where it cannot even be opened, nobody would come by again to take it away: here it was its own a moment ago.
+            Ok(Some(_)) | Err(_) => {
+                if is_gone(dir, &self.name) && SideCar::is_beside(dir, &self.name, ours) {
+                    let _ = sys::unlink(dir, &SideCar::name(&self.name));
+                }
+            }
         }
     }
 
@@ -313,26 +349,35 @@ pub fn adopt(
     link: impl FnOnce(&str) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let part = Part::name_of(name);
-    if !matches!(sys::stat(dir, &part), Err(Errno::NOENT)) {
+    if !is_gone(dir, &part) {
         return Err(Errno::EXIST);
     }
+    undescribe(dir, &part, ours, |_| is_gone(dir, &part));
     // Nobody else can have it; as elsewhere, a file system without locks is used without them.
     let _ = sys::lock(file);
-    description.write(dir, &part, sys::birth(file)?, ours)?;
-    link(&part).inspect_err(|_| undescribe(dir, &part, ours))?;
-    // Another process may have met the description when the file was not there yet.
-    if !SideCar::is_beside(dir, &part, ours) {
-        description.write(dir, &part, sys::birth(file)?, ours)?;
-    }
-    Ok(())
+    let birth = sys::birth(file)?;
+    let named = description.create(dir, &part, &birth).and_then(|()| {
+        // Another process may have taken it away, with no file beside it yet.
+        let held = SideCar::hold(dir, &part, ours)?;
+        let is_there = |held: &OwnedFd| SideCar::of(held, ours).is_some_and(|found| found.is_of(&birth));
+        if held.as_ref().is_some_and(is_there) { link(&part) } else { Err(Errno::EXIST) }
+    });
+    named.inspect_err(|_| undescribe(dir, &part, ours, |_| is_gone(dir, &part)))
 }
 
-/// Takes the description of `part` away, where there is one of ours: there are no bytes beside it any more. If that fails,
-/// it is met again.
-fn undescribe(dir: &OwnedFd, part: &str, ours: Ours) {
-    if SideCar::is_beside(dir, part, ours) {
+/// Takes the description beside `part` away, where there is one of ours, if `is_stale` says so, which is asked when nobody
+/// else can take it away or replace it. One that stays does no harm, and is met again; that of a file would be missed.
+fn undescribe(dir: &OwnedFd, part: &str, ours: Ours, is_stale: impl FnOnce(&OwnedFd) -> bool) {
+    if let Ok(Some(held)) = SideCar::hold(dir, part, ours)
+        && is_stale(&held)
+    {
         let _ = sys::unlink(dir, &SideCar::name(part));
     }
+}
+
+/// Whether nothing has the name `part`.
+fn is_gone(dir: &OwnedFd, part: &str) -> bool {
+    matches!(sys::stat(dir, part), Err(Errno::NOENT))
 }
 
 /// Renames, or says `EXIST`, by the best means the file system has.

@@ -3,11 +3,15 @@
 //!
 //! JSON, for its owner's eyes only, without user and password. Whatever in it is not understood is as good as nothing.
 //! It names the file that it describes: another one under the same name is not continued.
+//!
+//! Several processes may come by at once. Who takes one away holds it locked from before finding it stale, and only who
+//! has the partial file locked replaces one.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, Stat};
 use rustix::io::{Errno, Result};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +25,15 @@ const FORMAT: u32 = 3;
 
 /// A longer one is not ours.
 const LONGEST: usize = 128 * 1024;
+
+/// How it is opened: NONBLOCK and NOCTTY are for what is no regular file.
+const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// How often one is replaced that others make or hold; they do so for a few system calls.
+const TRIES: u32 = 64;
+
+/// How long they are given each time.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What a partial file is made from; one that was made from something else is not continued.
 #[derive(Debug, Clone)]
@@ -78,42 +91,84 @@ impl SideCar {
         format!("{part}.meta")
     }
 
-    /// Writes it beside `part`, for the file with this [`sys::birth`]. One of ours that is there is replaced.
+    /// Writes it beside `part`, for the file with this [`sys::birth`], which is locked. One of ours that is there is
+    /// replaced.
     ///
     /// # Errors
-    /// The file system refuses, or something that is no description of ours has the name; nothing is left.
-    pub fn write(&self, dir: &OwnedFd, part: &str, file: String, ours: Ours) -> Result<()> {
-        let name = SideCar::name(part);
-        let made = match sys::create_private(dir, &name) {
-            Err(Errno::EXIST) if SideCar::is_beside(dir, part, ours) => {
-                sys::unlink(dir, &name)?;
-                sys::create_private(dir, &name)?
+    /// The file system refuses, or something that is no description of ours has the name.
+    pub fn write(&self, dir: &OwnedFd, part: &str, file: &str, ours: Ours) -> Result<()> {
+        for _ in 0..TRIES {
+            match self.create(dir, part, file) {
+                Err(Errno::EXIST) => match SideCar::hold(dir, part, ours) {
+                    Ok(None) => {}
+                    Ok(Some(_held)) => sys::unlink(dir, &SideCar::name(part))?,
+                    Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+                    Err(errno) => return Err(errno),
+                },
+                made => return made,
             }
-            made => made?,
+        }
+        Err(Errno::WOULDBLOCK)
+    }
+
+    /// The same, but `EXIST` where there is one. Where it fails, one that says nothing may be left.
+    pub fn create(&self, dir: &OwnedFd, part: &str, file: &str) -> Result<()> {
+        let made = sys::create_private(dir, &SideCar::name(part))?;
+        let text = serde_json::to_vec(&SideCar { file: file.to_owned(), ..self.clone() }).unwrap_or_default();
+        sys::write_all(&made, &text)
+    }
+
+    /// The description of ours beside `part`, whatever it says, which nobody else takes away while it is open; `None` when
+    /// there is none.
+    ///
+    /// # Errors
+    /// `EXIST` when something that is not ours has the name, `WOULDBLOCK` when another process holds it.
+    pub fn hold(dir: &OwnedFd, part: &str, ours: Ours) -> Result<Option<OwnedFd>> {
+        let name = SideCar::name(part);
+        // Some file systems lock only what may be written.
+        let opened = match sys::open(dir, name.as_str(), OFlags::RDWR | FLAGS) {
+            Err(Errno::ACCESS) => sys::open(dir, name.as_str(), OFlags::RDONLY | FLAGS),
+            opened => opened,
         };
-        let text = serde_json::to_vec(&SideCar { file, ..self.clone() }).unwrap_or_default();
-        sys::write_all(&made, &text).inspect_err(|_| {
-            // Were it to stay, it would say nothing.
-            let _ = sys::unlink(dir, &name);
-        })
+        let file = match opened {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened?,
+        };
+        let stat = sys::stat_open(&file)?;
+        if ours.objection(&stat).is_some() {
+            return Err(Errno::EXIST);
+        }
+        // File systems without locks are used without them.
+        if sys::lock(&file) == Err(Errno::WOULDBLOCK) {
+            return Err(Errno::WOULDBLOCK);
+        }
+        let is_there = |now: Stat| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino);
+        Ok(sys::stat(dir, &name).is_ok_and(is_there).then_some(file))
     }
 
     /// Whether a description of ours, whatever it says, is beside `part`.
     pub fn is_beside(dir: &OwnedFd, part: &str, ours: Ours) -> bool {
-        sys::stat(dir, &SideCar::name(part)).is_ok_and(|stat| ours.keeps(&stat))
+        sys::stat(dir, &SideCar::name(part)).is_ok_and(|stat| ours.objection(&stat).is_none())
+    }
+
+    /// What says that what has the name of a description of `part` is none of ours, to follow that name.
+    pub fn objection(dir: &OwnedFd, part: &str, ours: Ours) -> Option<&'static str> {
+        sys::stat(dir, &SideCar::name(part)).ok().and_then(|stat| ours.objection(&stat))
     }
 
     /// Reads what describes `part`; `None` when there is nothing of ours, or nothing that is understood.
     pub fn read(dir: &OwnedFd, part: &str, ours: Ours) -> Option<SideCar> {
-        // NONBLOCK and NOCTTY are for what is no regular file.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = sys::open(dir, SideCar::name(part).as_str(), flags).ok()?;
-        let stat = sys::stat_open(&file).ok().filter(|stat| ours.keeps(stat))?;
+        SideCar::of(&sys::open(dir, SideCar::name(part).as_str(), OFlags::RDONLY | FLAGS).ok()?, ours)
+    }
+
+    /// The same of what is open.
+    pub fn of(file: &OwnedFd, ours: Ours) -> Option<SideCar> {
+        let stat = sys::stat_open(file).ok().filter(|stat| ours.keeps(stat))?;
         let length = usize::try_from(stat.st_size).ok().filter(|length| *length <= LONGEST)?;
         let mut text = vec![0; length];
         let mut filled = 0;
         while let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match sys::read_at(&file, rest, filled as u64).ok()? {
+            match sys::read_at(file, rest, filled as u64).ok()? {
                 0 => return None,
                 read => filled += read,
             }
@@ -172,7 +227,7 @@ mod tests {
         let ours = tree.ours();
         assert!(SideCar::read(&fd, "a.part", ours).is_none());
         for _ in 0..2 {
-            described(Some(9)).write(&fd, "a.part", "7".to_owned(), ours)?;
+            described(Some(9)).write(&fd, "a.part", "7", ours)?;
         }
         assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
         assert!(SideCar::read(&fd, "a.part", ours).is_some_and(|meta| meta.is_of("7") && !meta.is_of("8")));
@@ -191,7 +246,7 @@ mod tests {
         assert!(SideCar::read(&fd, "a.part", ours).is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o620))?;
         assert!(SideCar::read(&fd, "a.part", ours).is_none() && !SideCar::is_beside(&fd, "a.part", ours));
-        assert_eq!(described(None).write(&fd, "a.part", String::new(), ours), Err(Errno::EXIST));
+        assert_eq!(described(None).write(&fd, "a.part", "", ours), Err(Errno::EXIST));
         std::fs::remove_file(&path)?;
         std::fs::create_dir(&path)?;
         assert!(SideCar::read(&fd, "a.part", ours).is_none());
