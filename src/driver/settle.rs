@@ -70,7 +70,7 @@ impl Driver {
             return Ok(());
         }
         for Landing { job, body, .. } in &mut self.landing {
-            if let Some(placement) = self.sink.placement(body) {
+            if let Some(placement) = self.sink.placement(job, body) {
                 self.journal.place(job, &placement);
             }
         }

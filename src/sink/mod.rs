@@ -240,11 +240,11 @@ impl Sink {
     }
 
     /// Where [`Sink::publish`] is about to put a whole body; `None` where that is no file, or not to be.
-    pub fn placement(&self, body: &mut Body) -> Option<Placement> {
+    pub fn placement(&self, job: &Job, body: &mut Body) -> Option<Placement> {
         let Landing::Files(files) = &self.landing else { return None };
         body.finish(self.remote_time).ok().filter(|()| !body.is_unwanted())?;
         let Place::File(file) = &body.place else { return None };
-        files.placement(file)
+        files.placement(job, file)
     }
 
     /// Whether an earlier run, that was about to put a file with this [`Placement::mark`] at `path`, did: then what
