@@ -11,7 +11,7 @@ use crate::harness::frames::{
     self, ACK, CONTINUATION, DATA, END_HEADERS, Frames, GOAWAY, HEADERS, PING, PUSH_PROMISE, RST_STREAM, SETTINGS,
     STATUS_200, frame, max_streams, trusted_server,
 };
-use crate::harness::{Authority, Fetch, Finished, Raw, Stream};
+use crate::harness::{Authority, Fetch, Finished, Raw, Running, Stream};
 
 fn urls(server: &Raw, count: usize) -> Vec<String> {
     (0..count).map(|number| server.url(&format!("/{number}"))).collect()
@@ -302,8 +302,9 @@ fn header_bombs_end_in_a_failure_and_take_no_memory() {
     }
 }
 
-#[test]
-fn frames_on_a_connection_that_idles_cost_no_attempt() {
+/// A server that answers requests one after another. What is returned beside it, called once for each request, has it do
+/// `ping` on the idle connection, and returns when it did.
+fn pinging(ping: impl Fn(&mut Frames) -> io::Result<()> + Send + Sync + 'static) -> (Authority, Raw, impl Fn()) {
     let (idles, idle) = mpsc::channel();
     let (pings, pinged) = mpsc::channel();
     let idle = Mutex::new(idle);
@@ -312,59 +313,63 @@ fn frames_on_a_connection_that_idles_cost_no_attempt() {
             let stream = frames.request()?;
             frames.answer(stream, b"whole")?;
             idle.lock().expect("no panic while held").recv().map_err(io::Error::other)?;
-            frames.send_bytes(&frame(PING, 0, 0, &[7; 8]).repeat(20))?;
+            ping(frames)?;
             pings.send(()).map_err(io::Error::other)?;
         }
     });
-    let mut running = fetch(&authority, &[]).stdin(Stdin::Open).start();
-    for number in 0..4 {
-        running.write_stdin(format!("{}\n", server.url(&format!("/{number}"))));
-        running.wait_for_lines(Stream::Out, number + 1);
+    let ping = move || {
         idles.send(()).expect("the server waits for it");
         pinged.recv().expect("the connection stands");
-    }
+    };
+    (authority, server, ping)
+}
+
+/// Fetches URL `number` with a program that has fetched those before.
+fn fetch_next(running: &mut Running, server: &Raw, number: usize) {
+    running.write_stdin(format!("{}\n", server.url(&format!("/{number}"))));
+    running.wait_for_lines(Stream::Out, number + 1);
+}
+
+/// Ends it; all are there, whole, and each was asked for once.
+#[track_caller]
+fn check_idled(mut running: Running, count: usize) {
     running.close_stdin();
     let run = running.finish();
-    check(&run, 4);
+    check(&run, count);
     assert!(run.records().iter().all(|record| record["num_retries"] == 0), "{run}");
+}
+
+#[test]
+fn frames_on_a_connection_that_idles_cost_no_attempt() {
+    let (authority, server, ping) = pinging(|frames| frames.send_bytes(&frame(PING, 0, 0, &[7; 8]).repeat(20)));
+    let mut running = fetch(&authority, &[]).stdin(Stdin::Open).start();
+    for number in 0..4 {
+        fetch_next(&mut running, &server, number);
+        ping();
+    }
+    check_idled(running, 4);
 }
 
 #[test]
 fn frames_on_a_connection_that_idles_do_not_keep_the_program_awake() {
     const PINGS: usize = 60;
-    let (idles, idle) = mpsc::channel();
-    let (pings, pinged) = mpsc::channel();
-    let idle = Mutex::new(idle);
-    let (authority, server) = trusted_server(move |_, frames| {
-        loop {
-            let stream = frames.request()?;
-            frames.answer(stream, b"whole")?;
-            idle.lock().expect("no panic while held").recv().map_err(io::Error::other)?;
-            for _ in 0..PINGS {
-                frames.send(PING, 0, 0, &[7; 8])?;
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            pings.send(()).map_err(io::Error::other)?;
+    let (authority, server, ping) = pinging(|frames| {
+        for _ in 0..PINGS {
+            frames.send(PING, 0, 0, &[7; 8])?;
+            std::thread::sleep(Duration::from_millis(10));
         }
+        Ok(())
     });
     let fetch = fetch(&authority, &[]).stdin(Stdin::Open);
     let Some(fetch) = fetch.strace(["-e", "trace=?epoll_wait,epoll_pwait"]) else { return };
     let mut running = fetch.start();
-    let mut ask = |number: usize| {
-        running.write_stdin(format!("{}\n", server.url(&format!("/{number}"))));
-        running.wait_for_lines(Stream::Out, number + 1);
-        idles.send(()).expect("the server waits for it");
-        let before = running.place().trace().len();
-        pinged.recv().expect("the connection stands");
-        running.place().trace().len() - before
-    };
     for number in 0..2 {
-        let waits = ask(number);
+        fetch_next(&mut running, &server, number);
+        let before = running.place().trace().len();
+        ping();
+        let waits = running.place().trace().len() - before;
         // One for each at most, and some for what else there is to do once a request is over.
         assert!(waits < 2 * PINGS, "{waits} waits for {PINGS} frames");
     }
-    running.close_stdin();
-    let run = running.finish();
-    check(&run, 2);
-    assert!(run.records().iter().all(|record| record["num_retries"] == 0), "{run}");
+    check_idled(running, 2);
 }
