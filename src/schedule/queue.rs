@@ -319,6 +319,11 @@ impl Queue {
         self.running
     }
 
+    /// Jobs of the host that run, here or where redirects led.
+    pub fn occupied(&self) -> usize {
+        self.running + self.away
+    }
+
     /// Until when the host must not be forgotten.
     pub fn busy_until(&self) -> Option<Instant> {
         self.pause.busy_until().max(self.breaker.busy_until()).max(self.bucket.busy_until())

@@ -174,7 +174,7 @@ impl Queues {
 
     /// Transfers of the host that run, here and where redirects led.
     pub fn occupied(&self, id: HostId) -> usize {
-        self.hosts[id.0 as usize].as_ref().map_or(0, |entry| entry.queue.running() + entry.queue.away)
+        self.hosts[id.0 as usize].as_ref().map_or(0, |entry| entry.queue.occupied())
     }
 
     /// Starts the next job of a host that [`Queues::first`] named. `None` when it may not after all.
@@ -300,9 +300,9 @@ impl Entry {
         let is_live = matches!(gate, Gate::Start(_) | Gate::Event) && line != Line::Unreachable;
         let expected = queue.breaker.expected(now).filter(|_| is_live && queue.running() > 0);
         let behind = queue.ready().min(per_host.saturating_sub(queue.running()));
-        let is_idle = gate == Gate::Empty && queue.running() + queue.away == 0;
+        let is_idle = gate == Gate::Empty && queue.occupied() == 0;
         Standing {
-            place: (startable > 0).then_some((line, (queue.running() + queue.away, self.turn, id))),
+            place: (startable > 0).then_some((line, (queue.occupied(), self.turn, id))),
             timer: if let Gate::At(at) = gate { Some(at) } else { expected },
             paused: queue.held_until(now),
             idle: is_idle.then(|| queue.busy_until().map_or(now, |until| until.max(now)) + FORGOTTEN),

@@ -6,8 +6,14 @@
 use super::hash::Digest;
 use crate::text::is_hostile;
 
-/// Longest component of a derived path, in bytes: 255, the limit of nearly every file system, less `.part.meta`.
-pub const COMPONENT_MAX: usize = 255 - ".part.meta".len();
+/// What a partial file has behind its name.
+pub const PART: &str = ".part";
+
+/// What the description of a partial file has behind that.
+pub const META: &str = ".meta";
+
+/// Longest component of a derived path, in bytes: 255, the limit of nearly every file system, less those two.
+pub const COMPONENT_MAX: usize = 255 - PART.len() - META.len();
 
 /// Longest directory in a given name: 255 bytes, since no suffix follows.
 const DIRECTORY_MAX: usize = 255;
@@ -168,7 +174,7 @@ pub fn hashed(path: &str, url: &Digest, digits: usize) -> String {
 /// long. A name that is cut gets the hash of its URL, a directory that of its own text.
 pub fn finished(path: String, url: &Digest) -> String {
     let whole = |component: &str| {
-        !matches!(component, "" | "." | "..") && component.len() <= COMPONENT_MAX && !is_partial(component)
+        !matches!(component, "" | "." | "..") && component.len() <= COMPONENT_MAX && whole_of(component).is_none()
     };
     if path.split('/').all(whole) {
         return path;
@@ -188,19 +194,20 @@ pub fn finished(path: String, url: &Digest) -> String {
     path.split('/').enumerate().map(finish).collect::<Vec<_>>().join("/")
 }
 
-/// Whether a name is one that a partial file or its description may have; in any case, since there are file systems to
-/// which `x.PART` is `x.part`, in some directories alone.
-fn is_partial(name: &str) -> bool {
-    let ends_in = |suffix: &str| {
-        let from = name.len().checked_sub(suffix.len());
-        from.and_then(|from| name.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
-    };
-    ends_in(".part") || ends_in(".part.meta")
+/// Of what `name` would be the partial file, or the description of that, if it were ours; in any case, since there are
+/// file systems to which `x.PART` is `x.part`, in some directories alone.
+pub fn whole_of(name: &str) -> Option<&str> {
+    without(without(name, META).unwrap_or(name), PART)
+}
+
+fn without<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
+    let (stem, end) = name.split_at_checked(name.len().checked_sub(suffix.len())?)?;
+    end.eq_ignore_ascii_case(suffix).then_some(stem)
 }
 
 /// Names of partial files are ours; a trailing `_` keeps others out of them.
 fn unpartial(mut name: String) -> String {
-    if is_partial(&name) {
+    if whole_of(&name).is_some() {
         name.push('_');
     }
     name
@@ -249,7 +256,7 @@ mod tests {
             && name.len() <= COMPONENT_MAX
             && !name.starts_with(['.', '-', '~'])
             && name.chars().all(harmless)
-            && !is_partial(name)
+            && whole_of(name).is_none()
     }
 
     proptest! {

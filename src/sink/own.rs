@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::names;
+
 /// Files of the run by where they are and by what they are.
 #[derive(Debug, Default)]
 pub struct Own {
@@ -28,11 +30,9 @@ impl Own {
                 parent(path).and_then(|parent| Some(std::fs::canonicalize(parent).ok()?.join(path.file_name()?)));
             for place in typed.into_iter().chain(std::fs::canonicalize(path)) {
                 if let Some(name) = place.strip_prefix(&dir).ok().and_then(Path::to_str) {
-                    own.names.push((name.to_owned(), what));
-                    // Its partial file would be in the way of this one, or the other way about.
-                    let suffixes = [".part", ".part.meta"];
-                    own.names
-                        .extend(suffixes.iter().filter_map(|end| Some((name.strip_suffix(end)?.to_owned(), *what))));
+                    // The partial file of another would be in the way of this one, or the other way about.
+                    let names = [Some(name), names::whole_of(name)].into_iter().flatten();
+                    own.names.extend(names.map(|name| (name.to_owned(), *what)));
                 }
             }
             if let Ok(found) = std::fs::metadata(path) {

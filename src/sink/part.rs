@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::fault::Fault;
 use super::file::{Published, Replace};
 use super::name::Name;
+use super::names::PART;
 use super::ours::Ours;
 use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
@@ -53,7 +54,7 @@ type Opened = Option<(Part, Stat)>;
 impl Part {
     /// The name of the partial file of `name`.
     pub fn name_of(name: &str) -> String {
-        format!("{name}.part")
+        format!("{name}{PART}")
     }
 
     /// An empty partial file of `name`, with this description. One of ours that is there is taken away first.

@@ -15,6 +15,7 @@ use rustix::fs::{OFlags, Stat};
 use rustix::io::{Errno, Result};
 use serde::{Deserialize, Serialize};
 
+use super::names::META;
 use super::ours::Ours;
 use super::sys;
 use super::version::Version;
@@ -88,7 +89,7 @@ impl SideCar {
 
     /// The name of the description of the partial file `part`.
     pub fn name(part: &str) -> String {
-        format!("{part}.meta")
+        format!("{part}{META}")
     }
 
     /// Writes it beside `part`, for the file with this [`sys::birth`], which is locked. One of ours that is there is
