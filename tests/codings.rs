@@ -3,15 +3,10 @@
 use std::io::Write;
 
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use flate2::write::{DeflateEncoder, ZlibEncoder};
 
+use crate::harness::reply::gzip;
 use crate::harness::{Fetch, Finished, Gate, Raw, Reply, Seen, Server, Step, Stream};
-
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(plain).expect("into memory");
-    encoder.finish().expect("into memory")
-}
 
 /// Ten gigabytes in ten megabytes: a hundred members of zeros.
 fn bomb() -> Vec<u8> {

@@ -357,9 +357,12 @@ fn a_coded_body_that_cannot_be_decoded_is_a_failure() {
     let mut wrong = coded.clone();
     let sum = wrong.len() - 8;
     wrong[sum] ^= 0xff;
-    for (name, body) in
-        [("truncated", &coded[..500]), ("no sum", &coded[..coded.len() - 8]), ("wrong sum", &wrong), ("text", b"text")]
-    {
+    for (name, body) in [
+        ("truncated", &coded[..coded.len() / 2]),
+        ("no sum", &coded[..coded.len() - 8]),
+        ("wrong sum", &wrong),
+        ("text", b"text"),
+    ] {
         let body = body.to_vec();
         let server = Server::http(move |_| Reply::ok(body.clone()).header("content-encoding", "gzip"));
         let run = Fetch::recorded().args(["--compressed", "--retry", "0"]).arg(server.url("/a")).run();

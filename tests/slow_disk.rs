@@ -35,6 +35,30 @@ fn while_a_large_body_waits_for_the_disk_others_go_their_way() {
 }
 
 #[test]
+fn what_decoders_make_of_a_few_bytes_waits_for_the_disk_and_nobody_else_does() {
+    let coded = gzip(&vec![b'x'; 64 << 20]);
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        "/small" => Reply::ok("y"),
+        _ => Reply::ok(coded.clone()).header("content-encoding", "gzip"),
+    });
+    let fetch = Fetch::recorded().args(["--compressed", "-j", "13", "--retry", "0"]).stdin(Stdin::Open);
+    let place = fetch.place().clone();
+    // Half a megabyte in a second, where each piece from the network is sixteen.
+    let Some(fetch) = fetch.inject("pwrite64:delay_enter=1000000") else { return };
+    let mut running = fetch.start();
+    running.write_stdin(server.numbered("/", 12).join("\n") + "\n");
+    until("a slow write", || !place.trace().is_empty());
+    running.write_stdin(format!("{}\n", server.url("/small")));
+    running.wait_for_line(Stream::Out, "/small");
+    running.send_signal(Signal::INT);
+    running.wait_for_line(Stream::Err, "stopping");
+    running.send_signal(Signal::INT);
+    let run = running.finish();
+    run.assert_signal(Signal::INT).check_invariants(13);
+    assert_eq!(run.results().iter().filter(|result| *result == "ok").count(), 1, "{run}");
+}
+
+#[test]
 fn a_slow_disk_gets_whole_bodies_in_their_order() {
     let body: Vec<u8> = (0..12_000_000_u32).map(|at| (at ^ at >> 8) as u8).collect();
     let authority = Authority::new();
