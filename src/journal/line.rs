@@ -4,6 +4,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::job::Key;
+
 /// The first line; its number is that of the format.
 pub const HEADER: &[u8] = b"fetchmany-journal 1\n";
 
@@ -15,14 +17,6 @@ pub const LONGEST: usize = 8192;
 
 /// Bytes of the line that says least.
 pub const SHORTEST: usize = "ok \n".len() + 32;
-
-/// Bits of a key that are always 0; [`super::table`] has a use for them.
-const FREE_BITS: u128 = 3;
-
-/// What a job is known by: 64 bits for its name and 62 for what it is. Of ten million jobs, two are alike once in 10²³
-/// journals; and whoever looks for two that are, finds only jobs of his own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key(u128);
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,48 +45,10 @@ pub enum Line<'a> {
     },
 }
 
-impl Key {
-    /// The job, or the name alone, that these bytes stand for.
-    pub fn new(bytes: [u8; 16]) -> Key {
-        Key(u128::from_be_bytes(bytes) & !FREE_BITS)
-    }
-
-    /// A line that can be no job.
-    pub fn of_line(line: &[u8]) -> Key {
-        let hash = Sha256::new().chain_update(b"line ").chain_update(line).finalize();
-        Key(hash.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte)) & !FREE_BITS)
-    }
-
-    /// The owner of another name.
-    pub fn with_name(self, name: u64) -> Key {
-        Key::of(name, self.owner())
-    }
-
-    /// The name `name` of `owner`.
-    pub fn of(name: u64, owner: u64) -> Key {
-        Key((u128::from(name) << 64 | u128::from(owner)) & !FREE_BITS)
-    }
-
-    /// What stands for its name.
-    pub fn name(self) -> u64 {
-        (self.0 >> 64) as u64
-    }
-
-    /// What stands for whose that is.
-    pub fn owner(self) -> u64 {
-        self.0 as u64
-    }
-
-    /// All 128 bits, the lowest of which are 0.
-    pub fn bits(self) -> u128 {
-        self.0
-    }
-}
-
-impl From<u128> for Key {
-    fn from(bits: u128) -> Key {
-        Key(bits & !FREE_BITS)
-    }
+/// What a line is known by that can be no job.
+pub fn key_of_line(line: &[u8]) -> Key {
+    let hash = Sha256::new().chain_update(b"line ").chain_update(line).finalize();
+    Key::from(hash.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
 }
 
 /// Appends the line that says how far the job is.
@@ -114,7 +70,7 @@ pub fn push_put(out: &mut Vec<u8>, key: Key, mark: &str, path: &str) {
 fn push_word(out: &mut Vec<u8>, word: &str, key: Key) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 32];
-    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(key.0.to_be_bytes()) {
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(key.bits().to_be_bytes()) {
         *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
     }
     out.extend_from_slice(word.as_bytes());
@@ -172,7 +128,7 @@ fn parse_key(digits: &[u8; 32]) -> Option<Key> {
         seen |= high | low;
         *byte = high << 4 | low & 15;
     }
-    (seen < NO_DIGIT).then(|| Key::new(bytes))
+    (seen < NO_DIGIT).then(|| Key::from(u128::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]
@@ -204,24 +160,14 @@ mod tests {
         assert_eq!(parse(&[0; 35]), None);
     }
 
-    #[test]
-    fn a_key_is_a_name_and_its_owner() {
-        let key = Key::of(1, 8);
-        assert_eq!((key.name(), key.owner()), (1, 8));
-        assert_eq!(key.with_name(2), Key::of(2, 8));
-        assert_eq!(Key::from(key.bits() | 3), key);
-        assert_ne!(Key::of_line(b"a"), Key::of_line(b"b"));
-        assert_eq!(Key::of_line(b"a").bits() & FREE_BITS, 0);
-    }
-
     /// What stands for jobs is in every journal there is: it may never change.
     #[test]
     fn a_line_of_today_is_one_of_tomorrow() {
         let mut line = Vec::new();
-        push(&mut line, State::Ok, Key::new(*b"0123456789abcdef"));
+        push(&mut line, State::Ok, Key::from(u128::from_be_bytes(*b"0123456789abcdef")));
         assert_eq!(line, b"ok 30313233343536373839616263646564\n");
         line.clear();
-        push_put(&mut line, Key::new([0x44; 16]), "1-2-3.4", "a b");
+        push_put(&mut line, Key::from(u128::from_be_bytes([0x44; 16])), "1-2-3.4", "a b");
         assert_eq!(line, b"put 44444444444444444444444444444444 1-2-3.4 a b\n");
     }
 }

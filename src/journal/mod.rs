@@ -37,10 +37,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use self::file::Locked;
-use self::line::{Key, State};
+use self::line::State;
 use self::puts::Puts;
 use self::table::Table;
-use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Outcome, Placement, Settled};
+use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Key, Outcome, Placement, Settled};
 
 pub use self::file::Trouble;
 
@@ -175,8 +175,7 @@ impl Journal {
     /// Why nothing needs to be done for `job`, which is known by its key, or without one by its line.
     pub fn skip(&self, job: &mut Job) -> Option<Cow<'static, str>> {
         self.place.as_ref()?;
-        let key = job.key.map_or_else(|| Key::of_line(&job.input_line), Key::new);
-        job.key = Some(key.bits().to_be_bytes());
+        let key = *job.key.get_or_insert_with(|| line::key_of_line(&job.input_line));
         match self.book.borrow().settled.get(key)? {
             State::Open => None,
             State::Ok => Some("the journal has it: done before".into()),
@@ -192,7 +191,7 @@ impl Journal {
 
     /// Notes where the body of `job` is about to be put. It may be when [`Journal::flush`] has written that.
     pub fn place(&mut self, job: &Job, placement: &Placement) {
-        let (Some(_), Some(key)) = (&self.file, job.key.map(Key::new)) else { return };
+        let (Some(_), Some(key)) = (&self.file, job.key) else { return };
         let mut book = self.book.borrow_mut();
         match placement {
             Placement::Own => book.push(State::Open, key),
@@ -207,7 +206,7 @@ impl Journal {
 
     /// Notes how a job ended. Written by the next [`Journal::flush`].
     pub fn record(&mut self, settled: &Settled) {
-        let (Some(_), Some(key)) = (&self.file, settled.job.key.map(Key::new)) else { return };
+        let (Some(_), Some(key)) = (&self.file, settled.job.key) else { return };
         let name = self.placed.remove(&key).unwrap_or(key.name());
         let status = settled.stats.as_ref().and_then(|stats| stats.http_code);
         let state = match &settled.outcome {

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::line::{self, Key, State};
+use super::line::{self, State};
+use crate::job::Key;
 
 /// Where bodies were about to be put, by job.
 #[derive(Debug, Default, PartialEq, Eq)]

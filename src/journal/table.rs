@@ -4,9 +4,10 @@
 //! A key leaves two bits free, and they are the state.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
-use super::line::{Key, State};
+use super::line::State;
+use crate::job::{Hashed, Key};
 
 /// Entries that are read before they are put in their places: in the order of these, so that each page of a big table is
 /// fetched into the cache once for many of them. One after the other they take four times as long.
@@ -15,7 +16,7 @@ const BATCH: usize = 1 << 20;
 /// Keys and how far their jobs are.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: HashSet<Entry, BuildHasherDefault<Identity>>,
+    entries: HashSet<Entry, Hashed>,
 }
 
 /// A key with the state in its lowest bits, found by the name alone.
@@ -135,26 +136,9 @@ impl Table {
     }
 }
 
-/// The keys are parts of a SHA-256 already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::line::key_of_line;
     use super::*;
 
     #[test]
@@ -179,7 +163,7 @@ mod tests {
         assert_eq!(size_of::<Entry>(), 16);
         let mut table = Table::default();
         for number in 0..100_000u32 {
-            table.insert(Key::of_line(&number.to_le_bytes()), State::Ok);
+            table.insert(key_of_line(&number.to_le_bytes()), State::Ok);
         }
         assert_eq!(table.len(), 100_000);
         assert!(table.entries.capacity() <= 2 * 8 * 100_000 / 7, "{}", table.entries.capacity());

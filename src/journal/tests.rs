@@ -7,12 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::file::{Locked, Replayed, Trouble};
-use super::line::{HEADER, Key, State, push, push_put};
+use super::line::{HEADER, State, key_of_line, push, push_put};
 use super::puts::Puts;
 use super::table::Table;
+use crate::job::Key;
 
 fn key(number: u8) -> Key {
-    Key::of_line(&[number])
+    key_of_line(&[number])
 }
 
 fn line(state: State, number: u8) -> Vec<u8> {

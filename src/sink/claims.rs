@@ -7,9 +7,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use super::hash::Digest;
+use crate::job::{FREE_BITS, Hashed};
 
 /// Owner of a name that is a directory.
 const DIRECTORY: u64 = 0;
@@ -17,20 +17,12 @@ const DIRECTORY: u64 = 0;
 /// Owner of a name that was taken because the wanted one was there already.
 const NUMBERED: u64 = 4;
 
-/// Bits of an owner that are always 0, for whoever keeps owners.
-const FREE_BITS: u64 = 3;
-
 /// Whose names are since earlier runs. Names and owners are numbers that stand for them, the same in every run.
 pub trait Owners: Debug {
     /// Whose the name is: nobody else gets it.
     fn owner(&self, name: u64) -> Option<u64>;
     /// The name is to be its owner's in later runs too, whoever asks first: somebody else was refused it.
     fn confirm(&self, name: u64, owner: u64);
-}
-
-/// By what earlier and later runs know the job of `owner` with the file `name`.
-pub fn key(name: u64, owner: u64) -> [u8; 16] {
-    (u128::from(name) << 64 | u128::from(owner)).to_be_bytes()
 }
 
 /// The URL with digest `url` as an owner of names.
@@ -41,7 +33,7 @@ pub fn owner(url: &Digest) -> u64 {
 /// The names claimed so far.
 #[derive(Debug, Default)]
 pub struct Claims {
-    owners: HashMap<u64, u64, BuildHasherDefault<Identity>>,
+    owners: HashMap<u64, u64, Hashed>,
     bound: Option<Bound>,
     /// What is being fetched, where names are not all kept: a line that comes again later is no duplicate then.
     running: Option<Running>,
@@ -205,26 +197,6 @@ impl Claims {
             }
         }
         Claimed::Now
-    }
-}
-
-/// The keys are parts of a SHA-256 already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
 

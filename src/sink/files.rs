@@ -22,7 +22,7 @@ use super::sidecar::Origin;
 use super::template::Template;
 use super::tree::{Flushing, Missing, Tree};
 use super::{Claim, IfExists, NameFrom, sys};
-use crate::job::{Failure, Job, Outcome, Placement};
+use crate::job::{Failure, Job, Key, Outcome, Placement};
 
 /// Bodies go to files.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Files {
             Ok(taken) => taken,
             Err(failure) => return Claim::Refuse(failure),
         };
-        job.key = Some(claims::key(number, claims::owner(&url)));
+        job.key = Some(Key::of(number, claims::owner(&url)));
         if derived && (path != wanted || self.template.depends_on_the_line()) && !renamed {
             job.name = Some(path.clone());
         }

@@ -42,7 +42,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use crate::job::{ErrorClass, Failure, Job, Outcome, Placement, Saved, WOULD_BE_FETCHED};
+use crate::job::{ErrorClass, Failure, Job, Key, Outcome, Placement, Saved, WOULD_BE_FETCHED};
 use crate::outlet::Outlet;
 
 pub use body::{Body, Head};
@@ -183,7 +183,7 @@ impl Sink {
         if self.keeps_keys {
             let identity = job.identity();
             let whole = Digest::of(&format!("{identity}\n{}", job.name.as_deref().unwrap_or_default()));
-            job.key = Some(claims::key(whole.short(), claims::owner(&Digest::of(&identity))));
+            job.key = Some(Key::of(whole.short(), claims::owner(&Digest::of(&identity))));
         }
     }
 
