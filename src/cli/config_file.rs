@@ -161,7 +161,7 @@ fn lines(text: &str) -> Result<Vec<Line>, String> {
 
 /// The words of a line as a shell would see them: quotes, `\` before any character outside single quotes, and `#` at
 /// the beginning of a word for a comment. Nothing is replaced.
-fn words(line: &str) -> Result<Vec<String>, &'static str> {
+pub(super) fn words(line: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

@@ -5,6 +5,8 @@ mod config_file;
 mod foreign;
 mod mistake;
 mod origins;
+#[cfg(test)]
+mod properties;
 mod request;
 mod values;
 
