@@ -174,17 +174,31 @@ fn a_name_after_a_tab_that_leaves_the_directory_is_a_bad_line() {
 }
 
 #[test]
-fn an_odd_name_after_a_tab_stays_inside_or_is_refused() {
+fn an_odd_name_after_a_tab_is_taken_as_it_is_or_refused() {
     let server = echo();
-    let long = "x".repeat(300);
-    for name in [".", "", "./", "a//b", "~root/x", "con", ".hidden", "-rf", "a/.", "x.part", long.as_str(), "a\tb"] {
-        let place = Place::new();
-        place
-            .fetch()
-            .args(["--json", "-d", "out"])
-            .list(format!("{}\t{name}\n", server.url("/a")))
-            .run()
-            .check_invariants(1);
+    let (long, longest) = ("x".repeat(300), "x".repeat(245));
+    for (name, found) in [
+        (".", None),
+        ("", None),
+        ("./", None),
+        ("a//b", None),
+        ("a/.", None),
+        (&long, None),
+        (&longest, Some(&*longest)),
+        ("a\tb", None),
+        ("~root/x", Some("~root/x")),
+        ("con", Some("con")),
+        (".hidden", Some(".hidden")),
+        ("-rf", Some("-rf")),
+        ("x.part", Some("x.part_")),
+        ("x.PART.meta", Some("x.PART.meta_")),
+    ] {
+        let run = Fetch::recorded().list(format!("{}\t{name}\n", server.url("/a"))).run();
+        run.check_invariants(1);
+        match found {
+            None => drop(run.assert_exit(1).assert_failed_with("input", 3)),
+            Some(path) => assert_eq!(run.assert_exit(0).place().names("out"), [path], "{run}"),
+        }
     }
 }
 

@@ -342,7 +342,7 @@ fn an_odd_environment_does_no_harm() {
     let run = Fetch::recorded().under(["env", "-u", "HOME"]).arg(server.url("/a")).run();
     run.assert_exit(0).check_invariants(1);
     let place = Place::new();
-    let out = place.home().join("out");
+    let out = place.path("out");
     let script = r#"mkdir gone; cd gone; rmdir ../gone; exec "$@""#;
     let run = place.fetch().arg("-d").arg(&out).under_bash(script).arg(server.url("/a")).run();
     run.assert_exit(0);

@@ -50,6 +50,8 @@ fn quoted(word: &str) -> String {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_is_quoted_is_read_as_it_was(line in vec("[^\r\n]{0,12}", 0..5)) {
         let text: Vec<String> = line.iter().map(|word| quoted(word)).collect();

@@ -55,7 +55,9 @@ pub struct Finished {
 
 impl Finished {
     pub(super) fn new(before: Before, status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8>) -> Finished {
-        Finished { stdout, stderr, before, status }
+        let finished = Finished { stdout, stderr, before, status };
+        assert_eq!(finished.place().outside(), finished.before.outside, "something outside was touched\n{finished}");
+        finished
     }
 
     /// It ended by itself with this code.
