@@ -226,18 +226,13 @@ pub struct Saved {
 
 /// Where a whole body is about to be put.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placement {
-    /// Where the job is known to have its file, and nothing is fetched once there is one.
-    Own,
-    /// At a path below the output directory, which is another's or may have had a file before.
-    At {
-        /// The path.
-        path: String,
-        /// What stands for that name, as in [`Job::key`].
-        name: u64,
-        /// By what the file is known again when it is there. A word without spaces.
-        mark: String,
-    },
+pub struct Placement<'a> {
+    /// Its path below the output directory.
+    pub path: &'a str,
+    /// What stands for that name, as in [`Job::key`]; `None`: it is the one that the job is known by.
+    pub name: Option<u64>,
+    /// By what the file is known again when it is there. A word without spaces.
+    pub mark: String,
 }
 
 /// A job at its end, with all that its record tells.

@@ -300,7 +300,7 @@ pub fn read(from: &mut impl Read, settled: &mut Filling<'_>) -> Result<Replayed,
             match line::parse(line).filter(|_| !is_tail) {
                 Some(Line::Is(state, key)) => {
                     settled.insert(key, state);
-                    replayed.puts.settled(key, state);
+                    replayed.puts.settled(key);
                 }
                 Some(Line::Put { key, mark, path }) => replayed.puts.put(key, mark, path),
                 None => replayed.damaged += 1,

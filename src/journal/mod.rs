@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! fetchmany-journal 1
-//! open 77aa01…                it may have to be done; its name is its own, and if a file has it, that stays
+//! open 77aa01…                it is not done, or may not fail the next time; its name is its own
 //! put 0f8e4c… MARK PATH       its body is about to be put there, where MARK tells it from any other file
 //! ok 0f8e4c…                  the body is where it belongs
 //! failed 77aa01…              it would fail again
@@ -190,18 +190,12 @@ impl Journal {
     }
 
     /// Notes where the body of `job` is about to be put. It may be when [`Journal::flush`] has written that.
-    pub fn place(&mut self, job: &Job, placement: &Placement) {
+    pub fn place(&mut self, job: &Job, placement: &Placement<'_>) {
         let (Some(_), Some(key)) = (&self.file, job.key) else { return };
-        let mut book = self.book.borrow_mut();
-        match placement {
-            Placement::Own => book.push(State::Open, key),
-            Placement::At { path, name, mark } => {
-                if *name != key.name() {
-                    self.placed.insert(key, *name);
-                }
-                line::push_put(&mut book.lines, key, mark, path);
-            }
+        if let Some(name) = placement.name {
+            self.placed.insert(key, name);
         }
+        line::push_put(&mut self.book.borrow_mut().lines, key, &placement.mark, placement.path);
     }
 
     /// Notes how a job ended. Written by the next [`Journal::flush`].

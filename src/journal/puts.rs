@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::line::{self, State};
+use super::line;
 use crate::job::Key;
 
 /// Where bodies were about to be put, by job.
@@ -35,9 +35,9 @@ impl Puts {
         self.waiting.insert(key, Put { mark: mark.into(), path: path.into() });
     }
 
-    /// The job has ended, or begun anew. One that may begin anew may be among those that are told of together.
-    pub fn settled(&mut self, key: Key, state: State) {
-        self.is_followed |= state != State::Open;
+    /// The job has ended, or begun anew.
+    pub fn settled(&mut self, key: Key) {
+        self.is_followed = true;
         if !self.waiting.is_empty() {
             self.waiting.remove(&key);
         }
@@ -73,11 +73,10 @@ mod tests {
         let mut puts = Puts::default();
         let [a, b, c] = [1, 2, 3].map(|name| Key::of(name, 8));
         puts.put(a, "m", "a");
-        puts.settled(c, State::Open);
         puts.put(b, "m", "b");
-        assert_eq!(waiting(&puts), [1, 2], "what may begin anew was told of with them");
-        puts.settled(b, State::Ok);
-        puts.settled(c, State::Open);
+        assert_eq!(waiting(&puts), [1, 2]);
+        puts.settled(b);
+        puts.settled(c);
         assert_eq!(waiting(&puts), [1]);
         puts.put(c, "m", "c");
         assert_eq!(waiting(&puts), [3], "what was found out of the first is not to be known any more");

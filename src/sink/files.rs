@@ -182,12 +182,10 @@ impl Files {
     }
 
     /// The name that a whole file is about to get, and what it is known by there.
-    pub fn placement(&self, job: &Job, file: &OutputFile) -> Option<Placement> {
-        if self.skips_what_is_there() && !self.is_renamed(job) {
-            return Some(Placement::Own);
-        }
+    pub fn placement<'a>(&self, job: &Job, file: &'a OutputFile) -> Option<Placement<'a>> {
         let path = file.target().path();
-        Some(Placement::At { path: path.to_owned(), name: self.register.name(path), mark: file.mark()? })
+        let name = (!self.is_named(job)).then(|| self.register.name(path));
+        Some(Placement { path, name, mark: file.mark()? })
     }
 
     /// Whether the file that was about to get the name `path` has it: the number that stands for that name.

@@ -240,7 +240,7 @@ impl Sink {
     }
 
     /// Where [`Sink::publish`] is about to put a whole body; `None` where that is no file, or not to be.
-    pub fn placement(&self, job: &Job, body: &mut Body) -> Option<Placement> {
+    pub fn placement<'a>(&self, job: &Job, body: &'a mut Body) -> Option<Placement<'a>> {
         let Landing::Files(files) = &self.landing else { return None };
         body.finish(self.remote_time).ok().filter(|()| !body.is_unwanted())?;
         let Place::File(file) = &body.place else { return None };
