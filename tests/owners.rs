@@ -208,6 +208,26 @@ fn a_file_that_was_put_in_place_at_the_instant_of_a_kill_is_known_again() {
 }
 
 #[test]
+fn what_was_put_in_place_at_the_instant_of_a_kill_is_done_whatever_is_asked_for_next() {
+    let server = echo();
+    let urls = ["/a", "/b"].map(|path| server.url(path));
+    for policy in POLICIES {
+        killed_at_each("write", &["-j", "1"], &urls, |place, context| {
+            let there = ["out/a", "out/b"].map(|name| place.exists(name));
+            let run = journaled(place, &["--if-exists", policy]).urls(&urls).run();
+            assert_eq!(run.code(), Some(0), "{context} {policy}\n{run}");
+            assert_eq!(bodies(place), ["/a", "/b", "before"], "{context} {policy}\n{run}");
+            let reasons: Vec<bool> = run.records().iter().map(|record| record["errormsg"].is_string()).collect();
+            assert_eq!(reasons, there, "{context} {policy}\n{run}");
+            // Moved away they stay done.
+            std::fs::remove_dir_all(place.path("out")).expect("it is there");
+            let last = journaled(place, &["--if-exists", policy]).urls(&urls).run();
+            assert_eq!(last.assert_exit(0).results(), ["skipped"; 2], "{context} {policy}\n{last}");
+        });
+    }
+}
+
+#[test]
 fn a_file_that_had_to_take_another_name_in_the_last_moment_is_known_again_too() {
     for last in [3, 4] {
         let gate = Gate::new();
