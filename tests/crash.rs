@@ -1,8 +1,8 @@
 //! Kills and failures of the disk at every step, then the same command again: the tree of an undisturbed run, a record of
 //! every line, and at no moment anything partial under a final name.
 //!
-//! `FETCHMANY_KILLS=200` makes the random loop longer, `FETCHMANY_SEED` another one, `FETCHMANY_PLAN` one of a single plan; `FETCHMANY_EVERY=1` has each single
-//! system call fail in turn, not only some.
+//! `FETCHMANY_KILLS=200` makes the random loop longer, `FETCHMANY_SEED` another one, `FETCHMANY_PLAN` one of a single plan;
+//! `FETCHMANY_EVERY=1` has each single system call fail in turn, not only some.
 
 mod plans;
 
@@ -174,6 +174,25 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// A run that came to its end has one record of each line wherever records go, unless they could not be written there,
+    /// or none where it could not begin.
+    #[track_caller]
+    fn check_records(&self, run: &Finished, context: &str) {
+        let results = self.place.exists("r").then(|| self.place.read("r")).unwrap_or_default();
+        let is_broken =
+            ["write standard output: ", "write results file r: "].iter().any(|what| run.stderr_text().contains(what));
+        for records in [&run.stdout, &results] {
+            let lines =
+                records.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+            let mut told: Vec<String> = lines.filter_map(|record| Some(record["url"].as_str()?.to_owned())).collect();
+            told.sort();
+            let mut lines: Vec<String> = self.paths.iter().map(|path| self.server.url(path)).collect();
+            lines.sort();
+            let has_begun = !matches!(run.code(), Some(2 | 3 | 127)) || !told.is_empty();
+            assert!(is_broken || !has_begun || told == lines, "{told:?}; {context}\n{run}");
+        }
+    }
+
     /// Runs undisturbed to the end of the course, and once more when there is nothing left to do.
     #[track_caller]
     fn end(&mut self, context: &str) -> Whole {
@@ -315,6 +334,9 @@ fn at_each(calls: &[(&str, u64)], first: u64, what: &str, plan: &Plan, judge: im
                 break;
             }
             judge(&run, &fault);
+            if !killed {
+                course.check_records(&run, &fault);
+            }
             course.is_recorded = killed;
             course.note(&run);
             course.check_end(&whole, &fault);
