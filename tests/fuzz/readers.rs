@@ -33,6 +33,7 @@ mod program {
         pub mod table;
     }
     pub mod sink {
+        pub mod checksums;
         pub mod hash;
         pub mod names;
         pub mod ours;
@@ -62,6 +63,7 @@ use program::engine::response::{Asked, Response};
 use program::journal::file::{Unreadable, read};
 use program::journal::line::{self, HEADER};
 use program::journal::table::Table;
+use program::sink::checksums::Checksums;
 use program::sink::hash::Digest;
 use program::sink::{Resume, Version, names};
 use program::source::lines::{Condition, LIMIT, Lines};
@@ -295,6 +297,29 @@ fn model(content: &[u8]) -> Table {
         }
     }
     table
+}
+
+/// A checksum file is refused by the number of a line of it, or each plain line of it counts.
+pub fn checksums(data: &[u8]) {
+    let lines = || data.split(|byte| *byte == b'\n');
+    let checksums = match Checksums::parse(data) {
+        Err((line, why)) => {
+            assert!((1..=lines().count()).contains(&line) && !why.is_empty(), "{line}: {why}");
+            return;
+        }
+        Ok(checksums) => checksums,
+    };
+    for line in lines().filter_map(|line| std::str::from_utf8(line).ok()) {
+        if let Some((digits, name)) = line.split_once("  ")
+            && digits.len() == 64
+            && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_lowercase())
+        {
+            let found = checksums.of(name).map(|checksum| checksum.to_string());
+            assert!(found.as_ref().is_some_and(|found| found.ends_with(digits)), "{line:?}: {found:?}");
+        }
+    }
 }
 
 /// A config file is refused with its name and line, or its options mean together what they mean when typed.
