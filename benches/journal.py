@@ -22,8 +22,8 @@ import servers  # noqa: E402
 BUILT = Path(__file__).resolve().parent.parent / "target" / "release" / "fetchmany"
 MIB = 1 << 20
 HEADER = b"fetchmany-journal 1\n"
-LINE = 36  # bytes of "ok ", 32 hex digits and a line end
-PIECE = 100_000  # lines written at a time
+MARK = "1234567-400-6921c5a3.1dcd6500"  # by what a run knows a body again
+PIECE = 100_000  # jobs written at a time
 
 
 class Bench:
@@ -75,7 +75,7 @@ class Bench:
             print(f"| {way} | {wall:.2f} | {cpu:.2f} | {least:.2f} | {more} | {rss:.1f} |", flush=True)
 
     def replay(self, count: int) -> None:
-        """Start and end of a run with an empty list, whose journal has `count` lines."""
+        """Start and end of a run with an empty list, whose journal has `count` jobs, each as a run that does it leaves it."""
         journal, empty = self.work / "journal", self.work / "empty"
         empty.touch()
         with open(journal, "wb") as out:
@@ -83,18 +83,22 @@ class Bench:
             for start in range(0, count, PIECE):
                 # Hashes of nothing in particular, all different.
                 keys = os.urandom(16 * min(PIECE, count - start)).hex()
-                out.write("".join(f"ok {keys[at:at + 32]}\n" for at in range(0, len(keys), 32)).encode())
-        assert journal.stat().st_size == len(HEADER) + LINE * count
-        print(f"\n### A journal of {count:,} lines is read\n\n| | wall, s | CPU, s | peak RSS, MiB | bytes a line |\n"
+                keys = [keys[at:at + 32] for at in range(0, len(keys), 32)]
+                names = (servers.file_name(number) for number in range(start, count))
+                out.write("".join(f"put {key} {MARK} {name}\nok {key}\n" for key, name in zip(keys, names)).encode())
+        length = journal.stat().st_size
+        print(f"\n### A journal of {count:,} jobs is read\n\n| | wall, s | CPU, s | peak RSS, MiB | bytes a job |\n"
               "| --- | ---: | ---: | ---: | ---: |")
         base = 0
         for way, options in (("without it", []), ("with it", ["--journal", str(journal)])):
             runs = [self.run("--discard", *options, str(empty)) for _ in range(self.reps)]
             wall, cpu = (statistics.median(getattr(cost, what) for cost in runs) for what in ("wall", "cpu"))
             rss = max(cost.rss for cost in runs)
-            a_line = f"{(rss - base) / count:.1f}" if options else ""
+            a_job = f"{(rss - base) / count:.1f}" if options else ""
             base = rss
-            print(f"| {way} | {wall:.2f} | {cpu:.2f} | {rss / MIB:.1f} | {a_line} |", flush=True)
+            print(f"| {way} | {wall:.2f} | {cpu:.2f} | {rss / MIB:.1f} | {a_job} |", flush=True)
+        if journal.stat().st_size != length:
+            raise RuntimeError("the journal was written anew")
         journal.unlink()
 
 
@@ -102,7 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="what --journal, --sha256 and --checksum-file cost; prints Markdown")
     parser.add_argument("--binary", default=str(BUILT), help="the fetchmany to measure (default: target/release/fetchmany)")
     parser.add_argument("--reps", type=int, default=15, help="repetitions (default 15)")
-    parser.add_argument("--lines", type=int, default=10_000_000, help="lines of the long journal (default 10 million)")
+    parser.add_argument("--count", type=int, default=10_000_000, help="jobs of the long journal (default 10 million)")
     parser.add_argument("--quick", action="store_true", help="small counts: shows that it works, not what it costs")
     parser.add_argument("--dir", default="/dev/shm", help="where to work (default /dev/shm: memory, not a disk)")
     arguments = parser.parse_args()
@@ -123,7 +127,7 @@ def main() -> int:
             small, large = (500, 2) if quick else (20_000, 8)
             bench.cost(f"{small:,} × 1 KiB", server, small, servers.SMALL, 50)
             bench.cost(f"{large} × 128 MiB", server, large, 128 * MIB, 4)
-        bench.replay(100_000 if quick else arguments.lines)
+        bench.replay(100_000 if quick else arguments.count)
     return 0
 
 

@@ -3,7 +3,7 @@
 mod properties;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::file::{Locked, Replayed, Trouble};
@@ -113,12 +113,37 @@ fn a_journal_whose_lines_are_mostly_out_of_date_is_written_anew() {
     assert!(!leftover.exists());
 }
 
+/// Whatever paths they were announced with.
+#[test]
+fn a_journal_of_jobs_that_were_done_once_stays_the_same_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("j");
+    let ways: [fn(&mut Vec<u8>, u8); 2] = [
+        |content, number| content.extend(line(State::Open, number)),
+        |content, number| push_put(content, key(number), "1234567-4d2-67890abc.12345678", &"directory/".repeat(9)),
+    ];
+    for announce in ways {
+        let mut content = HEADER.to_vec();
+        for number in 0..200 {
+            announce(&mut content, number);
+            content.extend(line(State::Ok, number));
+        }
+        fs::write(&path, &content).unwrap();
+        let before = fs::metadata(&path).unwrap();
+        let options = super::Options { path: Some(path.clone()), retry_failed: false, read_only: false };
+        drop(super::Journal::open(options).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before.ino());
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+}
+
 #[test]
 fn what_a_run_did_not_come_to_say_is_found_out_by_the_next_and_not_forgotten_before() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("j");
     let mut content = HEADER.to_vec();
-    for number in 0..200 {
+    // Twice, so that most is out of date.
+    for number in (0..200).chain(0..200) {
         push_put(&mut content, key(number), "mark", &format!("path {number}"));
         content.extend(line(State::Ok, number));
     }
