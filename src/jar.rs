@@ -1,28 +1,23 @@
 //! The file that `--cookie-jar` names: written once, at the end, whole or not at all, for its owner alone.
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+
+use crate::replacement::Place;
 
 /// What programs know the format by.
 const HEAD: &str = "# Netscape HTTP Cookie File\n# Made by fetchmany: edits are lost.\n\n";
 
 /// The file that is to be written.
-pub struct JarFile {
-    path: PathBuf,
-    /// Made at the start, so that what cannot be written is known before anything is fetched.
-    temporary: PathBuf,
-}
+pub struct JarFile(PathBuf);
 
 impl JarFile {
-    /// Prepares to write `path`; an error names it.
+    /// Prepares to write `path`, so that what cannot be written is known before anything is fetched; an error names it.
     pub fn open(path: PathBuf) -> anyhow::Result<JarFile> {
-        let shown = path.display().to_string();
-        let temporary = make(&path).with_context(|| format!("cookie jar {shown}"))?;
-        Ok(JarFile { path, temporary })
+        check(&path).with_context(|| format!("cookie jar {}", path.display()))?;
+        Ok(JarFile(path))
     }
 
     /// Puts these lines in place of what is there.
@@ -32,39 +27,20 @@ impl JarFile {
             text.push_str(line);
             text.push('\n');
         }
-        let write = || -> anyhow::Result<()> {
-            let mut file = OpenOptions::new().write(true).open(&self.temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            Ok(std::fs::rename(&self.temporary, &self.path)?)
-        };
-        write().with_context(|| format!("write the cookie jar {}", self.path.display()))
+        let saved = Place::of(&self.0).and_then(|place| place.replace(|mut file| file.write_all(text.as_bytes())));
+        saved.map(drop).with_context(|| format!("write the cookie jar {}", self.0.display()))
     }
 }
 
-impl Drop for JarFile {
-    fn drop(&mut self) {
-        // Gone already where it was saved.
-        let _ = std::fs::remove_file(&self.temporary);
-    }
-}
-
-/// An empty file beside `path`.
-fn make(path: &Path) -> anyhow::Result<PathBuf> {
-    let Some(name) = path.file_name() else { bail!("not the name of a file") };
+/// Whether a file can be put there.
+fn check(path: &Path) -> anyhow::Result<()> {
     match std::fs::metadata(path) {
         Ok(there) if !there.is_file() => bail!("it is there and no regular file"),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let mut beside = name.to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(beside);
-    // Nobody else has it; what a killed run with the same number left is of no use.
-    let _ = std::fs::remove_file(&temporary);
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    Ok(temporary)
+    Ok(Place::of(path)?.prove()?)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod job;
 mod journal;
 mod limits;
 mod outlet;
+mod replacement;
 mod report;
 mod schedule;
 mod signals;

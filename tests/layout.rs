@@ -20,11 +20,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("source",   &["address", "job", "text"]),
     ("address",  &["job", "text"]),
     ("schedule", &["job"]),
-    ("journal",  &["job"]),
+    ("journal",  &["job", "replacement"]),
     ("outlet",   &[]),
     ("signals",  &[]),
     ("limits",   &[]),
-    ("jar",      &[]),
+    ("jar",      &["replacement"]),
+    ("replacement", &[]),
     ("cli",      &[]),
     ("exit",     &[]),
     ("job",      &[]),
@@ -45,8 +46,14 @@ const DOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that stand on `std` and the crates named here.
-const STD_AND: &[(&str, &[&str])] =
-    &[("job", &[]), ("text", &[]), ("exit", &[]), ("cli", &["clap"]), ("outlet", &["rustix"])];
+const STD_AND: &[(&str, &[&str])] = &[
+    ("job", &[]),
+    ("text", &[]),
+    ("exit", &[]),
+    ("cli", &["clap"]),
+    ("outlet", &["rustix"]),
+    ("replacement", &["rustix", "fastrand"]),
+];
 
 /// Where `unsafe` may be written.
 const UNSAFE_IN: &str = "src/engine/ffi.rs";

@@ -37,9 +37,7 @@ fn a_jar_is_written_in_place_of_a_link_and_never_through_it() {
         let place = Place::new();
         place.write("elsewhere", "theirs");
         symlink(target, place.path("jar")).expect("make a link");
-        // And who knows its number has put a link where it writes first.
-        let script = r#"umask 000; ln -s elsewhere "jar.$$.tmp"; exec "$@""#;
-        let run = with_jar(&place, server.url("/a")).under_bash(script).run();
+        let run = with_jar(&place, server.url("/a")).under_bash(r#"umask 000; exec "$@""#).run();
         run.assert_exit(0);
         assert_eq!(cookies(&place), ["a"], "{run}");
         assert_eq!(place.read_text("elsewhere"), "theirs", "{run}");
@@ -47,6 +45,17 @@ fn a_jar_is_written_in_place_of_a_link_and_never_through_it() {
         assert_eq!(place.outside()["canary/canary.txt"], b"still here", "{run}");
         assert_eq!(place.names("."), ["elsewhere", "jar", "out/a"], "{run}");
     }
+}
+
+/// Elsewhere a process may have the same number: what it is called does not depend on that.
+#[test]
+fn what_lies_beside_a_jar_and_has_the_number_of_the_run_is_another_s() {
+    let server = setting();
+    let place = Place::new();
+    let run = with_jar(&place, server.url("/a")).under_bash(r#"touch "jar.$$.tmp"; echo $$ >number; exec "$@""#).run();
+    run.assert_exit(0);
+    let number = place.read_text("number");
+    assert_eq!(place.names("."), ["jar", &format!("jar.{}.tmp", number.trim()), "number", "out/a"], "{run}");
 }
 
 #[test]
@@ -71,12 +80,13 @@ fn of_two_runs_with_one_jar_the_jar_of_one_is_there_whole() {
 #[test]
 fn a_kill_while_a_jar_is_written_leaves_the_old_one_and_the_next_run_writes_its_own() {
     let server = setting();
-    for call in ["fsync", "rename"] {
+    // The first to be renamed is what was fetched.
+    for (call, when, left) in [("fdatasync", 1, 0), ("renameat", 2, 1)] {
         let place = Place::new();
         with_jar(&place, server.url("/old")).run().assert_exit(0);
         let before = place.read("jar");
         let fetch = with_jar(&place, server.url("/new"));
-        let Some(fetch) = fetch.inject(&format!("{call}:signal=KILL:when=1")) else { return };
+        let Some(fetch) = fetch.inject(&format!("{call}:signal=KILL:when={when}")) else { return };
         let run = fetch.run();
         run.assert_signal(Signal::KILL);
         assert!(place.read("jar") == before && cookies(&place) == ["old"], "{call}\n{run}");
@@ -85,6 +95,9 @@ fn a_kill_while_a_jar_is_written_leaves_the_old_one_and_the_next_run_writes_its_
         let mut found = cookies(&place);
         found.sort();
         assert_eq!(found, ["next", "old"], "{call}\n{run}");
+        let others: Vec<String> = place.names(".").into_iter().filter(|name| name.starts_with('.')).collect();
+        assert!(others.iter().all(|name| name.starts_with(".fetchmany-")), "{call} {others:?}");
+        assert_eq!(others.len(), left, "{call} {others:?}");
     }
 }
 
