@@ -1,5 +1,7 @@
 //! The journal: what is settled is not fetched again, however the list changed and however the run before ended.
 
+mod rewrite;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -338,38 +340,6 @@ fn of_several_lines_alike_one_is_done_and_a_failure_is_not_mistaken_for_it() {
     assert_eq!(run.assert_exit(1).results(), ["failed", "skipped"], "{run}");
     let run = journaled(&place).urls(&urls).run();
     assert_eq!(run.assert_exit(0).results(), ["ok", "skipped"], "{run}");
-}
-
-#[test]
-fn a_kill_or_a_full_disk_while_the_journal_is_written_anew_costs_nothing() {
-    let server = echo();
-    for fault in [
-        "rename:signal=KILL",
-        "fdatasync:signal=KILL",
-        "rename:error=EIO",
-        "fdatasync:error=ENOSPC",
-        "flock:error=EIO:when=2",
-    ] {
-        let place = Place::new();
-        let urls: Vec<String> = (0..3).map(|number| server.url(&format!("/{number}"))).collect();
-        journaled(&place).urls(&urls).run().assert_exit(0);
-        let lines = place.read_text("j").replace(HEADER, "");
-        let stale = lines.replace("ok ", "failed ").repeat(60);
-        place.write("j", format!("{HEADER}{stale}{lines}"));
-        let length = place.read("j").len();
-        let Some(fetch) = journaled(&place).urls(&urls).inject(fault) else { return };
-        let run = fetch.run();
-        let killed = fault.ends_with("KILL");
-        assert_eq!(
-            (run.code(), run.signal()),
-            if killed { (None, Some(9)) } else { (Some(0), None) },
-            "{fault}\n{run}"
-        );
-        assert_eq!(place.read("j").len(), length, "{fault}");
-        let again = journaled(&place).urls(&urls).run();
-        assert_eq!(again.assert_exit(0).results(), ["skipped"; 3], "{fault}\n{again}");
-        assert_eq!((words(&place).len(), place.exists("j.new")), (3, false), "{fault}");
-    }
 }
 
 #[test]

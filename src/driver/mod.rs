@@ -108,6 +108,9 @@ impl Driver {
         for note in warning.into_iter().chain(config.notes).chain(fitted).chain(journal.note()) {
             report.note(&note);
         }
+        if let Some(detail) = journal.detail() {
+            report.detail(&detail);
+        }
         let mut engine = Engine::new(config.engine, now).or_exit(Exit::Local)?;
         let wakes = [(Wake::Interrupt, signals.interrupts()), (Wake::Request, signals.requests())];
         for (wake, fd) in wakes.into_iter().chain(sink.bell().map(|bell| (Wake::Disk, bell))) {

@@ -5,17 +5,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::line::{self, ANY_HEADER, HEADER, LONGEST, Line, SHORTEST};
 use super::puts::Puts;
 use super::table::{Filling, Table};
+use crate::replacement::Place;
 
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
@@ -129,32 +129,24 @@ impl Locked {
         self.file.set_len(self.length)
     }
 
-    /// Puts a file with `settled` and `puts` alone in its place, which is locked before it is there.
+    /// Puts a file with `settled` and `puts` alone in its place, which is locked before it is there, and belongs to the same
+    /// user and group with the same permissions.
     ///
     /// # Errors
     /// What the file system says; the old file is still there, and still the journal.
-    pub fn rewrite(&mut self, settled: &Table, puts: &Puts) -> anyhow::Result<()> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".new");
-        let new = PathBuf::from(name);
-        remove_leftover(&new)?;
-        let file = options().create_new(true).open(&new).with_context(|| format!("create {}", new.display()))?;
-        let written = write(&file, settled, puts).and_then(|length| {
-            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            let identity = file.metadata().map(|now| (now.dev(), now.ino()))?;
-            std::fs::rename(&new, &self.path)?;
-            Ok((length, identity))
-        });
-        match written {
-            Ok((length, identity)) => {
-                *self = Locked { path: std::mem::take(&mut self.path), file, identity, length };
-                Ok(())
+    pub fn rewrite(&mut self, settled: &Table, puts: &Puts) -> io::Result<()> {
+        let old = self.file.metadata()?;
+        let (file, (length, identity)) = Place::of(&self.path)?.replace(|file| {
+            let new = file.metadata()?;
+            if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+                fchown(file, Some(old.uid()), Some(old.gid()))?;
             }
-            Err(error) => {
-                let _ = std::fs::remove_file(&new);
-                Err(error.into())
-            }
-        }
+            file.set_permissions(old.permissions())?;
+            exclude(file)?;
+            Ok((write(file, settled, puts)?, (new.dev(), new.ino())))
+        })?;
+        *self = Locked { path: std::mem::take(&mut self.path), file, identity, length };
+        Ok(())
     }
 }
 
@@ -177,42 +169,22 @@ fn open(options: &OpenOptions, path: &Path) -> Result<(File, (u64, u64)), Troubl
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), Trouble> {
-    match retry_on_intr(|| flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive)) {
+    exclude(file).map_err(|errno| match errno {
+        Errno::WOULDBLOCK => Trouble::Local(anyhow!("another fetchmany is using journal {}", path.display())),
+        errno => cannot(errno.into(), path),
+    })
+}
+
+/// Locks the file for this process alone, or says `WOULDBLOCK`.
+fn exclude(file: &File) -> rustix::io::Result<()> {
+    match retry_on_intr(|| flock(file, FlockOperation::NonBlockingLockExclusive)) {
         // A file system without locks is used without them.
-        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(Trouble::Local(anyhow!("another fetchmany is using journal {}", path.display()))),
-        Err(errno) => Err(cannot(errno.into(), path)),
+        Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        locked => locked,
     }
 }
 
-/// A file that a killed rewrite left; anything else of that name stays, and there is no rewrite.
-fn remove_leftover(new: &Path) -> anyhow::Result<()> {
-    let mut begin = [0; ANY_HEADER.len()];
-    match OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(new)
-    {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => {
-            let mut file = opened?;
-            if !file.metadata()?.is_file() {
-                return Err(anyhow!("{} is in the way", new.display()));
-            }
-            if file.metadata()?.len() > 0 {
-                file.read_exact(&mut begin)?;
-            } else {
-                begin.copy_from_slice(ANY_HEADER);
-            }
-        }
-    }
-    if begin != *ANY_HEADER {
-        return Err(anyhow!("{} is in the way", new.display()));
-    }
-    Ok(std::fs::remove_file(new)?)
-}
-
-/// Writes a whole journal and waits until it is on the disk; returns its length.
+/// Writes a whole journal; returns its length.
 fn write(mut file: &File, settled: &Table, puts: &Puts) -> io::Result<u64> {
     let mut length = 0;
     let mut lines = HEADER.to_vec();
@@ -226,7 +198,6 @@ fn write(mut file: &File, settled: &Table, puts: &Puts) -> io::Result<u64> {
     }
     puts.push(&mut lines);
     file.write_all(&lines)?;
-    file.sync_data()?;
     Ok(length + lines.len() as u64)
 }
 

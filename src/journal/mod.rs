@@ -20,8 +20,8 @@
 //! steps, the next run finds out what is on disk and whose it is. Nothing is flushed to the disk for the sake of a line: what
 //! a power failure takes off the end of the file is fetched again.
 //!
-//! Must not know how jobs are run, nor touch any other file but the one beside it that takes its place when most of
-//! its lines are out of date.
+//! Must not know how jobs are run, nor touch any other file but the one that takes its place when most of its lines are
+//! out of date.
 
 mod file;
 mod line;
@@ -65,6 +65,8 @@ pub struct Journal {
     book: Rc<RefCell<Book>>,
     retry_failed: bool,
     damaged: u64,
+    /// Why it was not written anew, though most of it is out of date. It is only to save room: the longer file is as good.
+    not_rewritten: Option<std::io::Error>,
     /// Bodies of which the run before did not say whether they are where they belong.
     puts: Puts,
     /// What stands for the names that bodies are getting, by job, where it is another than the one it is known by.
@@ -120,6 +122,7 @@ impl Journal {
     pub fn open(options: Options) -> Result<Journal, Trouble> {
         let Options { path, retry_failed, read_only } = options;
         let (mut book, mut file, mut place, mut damaged, mut puts) = (Book::default(), None, None, 0, Puts::default());
+        let mut not_rewritten = None;
         // One that is not there has nothing to say.
         if let Some(path) = path.filter(|path| !read_only || path.exists()) {
             let (replayed, identity) = if read_only {
@@ -128,8 +131,7 @@ impl Journal {
                 let mut locked = Locked::open(&path)?;
                 let replayed = locked.replay(&mut book.settled)?;
                 if replayed.is_mostly_stale(&book.settled) {
-                    // It is only to save room: where it fails, the longer file is as good.
-                    let _ = locked.rewrite(&book.settled, &replayed.puts);
+                    not_rewritten = locked.rewrite(&book.settled, &replayed.puts).err();
                 }
                 let identity = locked.identity();
                 (file, book.is_written) = (Some(locked), true);
@@ -138,7 +140,7 @@ impl Journal {
             (place, damaged, puts) = (Some((path, identity)), replayed.damaged, replayed.puts);
         }
         let book = Rc::new(RefCell::new(book));
-        Ok(Journal { place, file, book, retry_failed, damaged, puts, placed: HashMap::new() })
+        Ok(Journal { place, file, book, retry_failed, damaged, not_rewritten, puts, placed: HashMap::new() })
     }
 
     /// The file's path, device and inode: nothing else may be read or written there.
@@ -160,6 +162,12 @@ impl Journal {
     pub fn note(&self) -> Option<String> {
         let path = self.place.as_ref()?.0.display();
         (self.damaged > 0).then(|| format!("journal {path}: {} damaged lines are ignored", self.damaged))
+    }
+
+    /// What a person may want to know besides.
+    pub fn detail(&self) -> Option<String> {
+        let (path, error) = (self.place.as_ref()?.0.display(), self.not_rewritten.as_ref()?);
+        Some(format!("journal {path} stays as long as it is, though most of it is out of date: {error}"))
     }
 
     /// Settles what the run before put in place and did not come to say. `recognize` is given a path and a mark, and says
