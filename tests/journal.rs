@@ -119,6 +119,26 @@ fn lists_may_be_reordered_edited_and_longer() {
 }
 
 #[test]
+fn names_that_go_by_the_line_move_with_it_and_that_is_told_at_the_start() {
+    let (server, place) = (echo(), Place::new());
+    let fetch = |args: &[&str], paths: &[&str]| {
+        let urls: Vec<String> = paths.iter().map(|path| server.url(path)).collect();
+        place.fetch().args(["--json", "-d", "out"]).args(args).urls(&urls).run()
+    };
+    let by_line = ["-o", "{line}{ext}", "--journal", "j"];
+    fetch(&by_line, &["/a.x", "/b.x"]).assert_exit(0).assert_stderr_has("with {line} they have others when lines move");
+    let longer = fetch(&by_line, &["/a.x", "/b.x", "/c.x"]);
+    assert_eq!(longer.assert_exit(0).results(), ["skipped", "skipped", "ok"], "{longer}");
+    // All have names by which the journal does not know them, and which others have.
+    let moved = fetch(&by_line, &["/new.x", "/a.x", "/b.x", "/c.x"]);
+    assert_eq!(moved.assert_exit(0).results(), ["ok"; 4], "{moved}");
+    for args in [&["--journal", "j"][..], &["-o", "{line}{ext}"]] {
+        let run = fetch(args, &["/a.x"]);
+        assert!(!run.assert_exit(0).stderr_text().contains("{line}"), "{run}");
+    }
+}
+
+#[test]
 fn a_journal_has_no_credentials_and_is_its_owner_s_alone() {
     let (server, place) = (echo(), Place::new());
     let url = server.url("/a?token=S3CR3T").replace("http://", "http://me:S3CR3T@");

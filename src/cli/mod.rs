@@ -203,8 +203,8 @@ pub struct Args {
     ///
     /// What the journal has as done is not fetched again, even when its file was moved away since, nor is what would fail
     /// again: statuses 400 to 499 but for 408, 425 and 429, bad lines, bodies over the limit. Anything else is tried again.
-    /// URLs are known by themselves and their output names: the list may be edited, reordered and longer. --results and
-    /// --failed are continued.
+    /// URLs are known by themselves and their output names: the list may be edited, reordered and longer, but where names
+    /// have {line} in them it may only be longer. --results and --failed are continued.
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub journal: Option<PathBuf>,
 

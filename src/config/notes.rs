@@ -2,6 +2,7 @@
 
 use super::identity;
 use crate::cli::Args;
+use crate::sink::Template;
 
 /// In sentences.
 pub fn notes(args: &Args) -> Vec<String> {
@@ -14,6 +15,10 @@ pub fn notes(args: &Args) -> Vec<String> {
     let dir = args.output_dir.to_string_lossy();
     if dir.contains('=') && !dir.contains('/') && !args.output_dir.exists() {
         notes.push(format!("--output-dir {dir} is a directory (curl's -d sends data; JSON input does that here)"));
+    }
+    let goes_by_line = |output: &String| Template::parse(output).is_ok_and(|template| template.depends_on_the_line());
+    if args.journal.is_some() && args.output.as_ref().is_some_and(goes_by_line) {
+        notes.push("--journal knows URLs by their names too: with {line} they have others when lines move".to_owned());
     }
     if args.inputs.is_empty() && args.fifo.is_none() {
         let with_url = swallowed(args).map(|option| {

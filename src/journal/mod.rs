@@ -16,9 +16,9 @@
 //! A job whose file has another name than the one it is known by has a line for each.
 //!
 //! It is written that bodies are put somewhere before they are, that they were before the result is told, and of a name
-//! that somebody was refused whose it is before anything is fetched by another. So wherever a kill comes between two of these
-//! steps, the next run finds out what is on disk and whose it is. Nothing is flushed to the disk for the sake of a line: what
-//! a power failure takes off the end of the file is fetched again.
+//! that somebody was refused whose it is before anything is fetched by another. So wherever a kill comes between two of
+//! these steps, the next run finds out what is on disk and whose it is. Nothing is flushed to the disk for the sake of a
+//! line: what a power failure takes off the end of the file is fetched again.
 //!
 //! Must not know how jobs are run, nor touch any other file but the one that takes its place when most of its lines are
 //! out of date.
