@@ -53,8 +53,8 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// Whether writing it anew would leave less than a third of its lines: a job that was done once has two, or three for
-    /// two names.
+    /// Whether writing it anew would leave less than a third of its lines: a job that was done once has two, or three
+    /// for two names.
     pub fn is_mostly_stale(&self, settled: &Table) -> bool {
         self.whole > WORTHWHILE && self.lines > 3 * settled.len() as u64
     }
@@ -129,8 +129,8 @@ impl Locked {
         self.file.set_len(self.length)
     }
 
-    /// Puts a file with `settled` and `puts` alone in its place, which is locked before it is there, and belongs to the same
-    /// user and group with the same permissions.
+    /// Puts a file with `settled` and `puts` alone in its place, which is locked before it is there, and belongs to the
+    /// same user and group with the same permissions.
     ///
     /// # Errors
     /// What the file system says; the old file is still there, and still the journal.

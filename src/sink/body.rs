@@ -211,8 +211,8 @@ impl Body {
         matches!(self.stage, Stage::Unwanted(_))
     }
 
-    /// Whether bytes may come, a few or many: the disk keeps up. If not, a later turn may have room again; where none would begin by
-    /// itself, [`super::Sink::bell`] tells.
+    /// Whether bytes may come, a few or many: the disk keeps up. If not, a later turn may have room again; where none
+    /// would begin by itself, [`super::Sink::bell`] tells.
     pub fn has_room(&self, for_many: bool) -> bool {
         if let Place::File(file) = &self.place { file.has_room(for_many) } else { true }
     }
@@ -265,8 +265,8 @@ impl Body {
         self
     }
 
-    /// Nothing more comes, and all of it is written: hashes what is left of what was there before, at most `bytes` of it, which are taken off. Ready
-    /// when none are left, or cannot be read, which [`Body::verify`] tells.
+    /// Nothing more comes, and all of it is written: hashes what is left of what was there before, at most `bytes` of it,
+    /// which are taken off. Ready when none are left, or cannot be read, which [`Body::verify`] tells.
     pub fn catch_up(&mut self, bytes: &mut u64) -> Poll<()> {
         let before = self.digests.hashed();
         let read = self.read_back(*bytes);

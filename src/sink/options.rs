@@ -73,7 +73,8 @@ pub enum IfExists {
     Rename,
     /// The job fails.
     Fail,
-    /// As `Overwrite`, if the server's is newer than the file's time.
+    /// As `Overwrite`, if the server's has another ETag than the file came with; where that is not known, if it is newer
+    /// than the file's time.
     Update,
 }
 

@@ -95,9 +95,8 @@ impl Template {
         self.0.contains(&Piece::Placeholder(Placeholder::Line))
     }
 
-    /// Whether no two URLs get the same path: `{hash}`, or more of it, is in its last component, before anything of which it is not known
-    /// how long it gets, so that it is not cut away; and as it has the same number of directories for every URL, no
-    /// file is a directory of another.
+    /// Whether no two URLs get the same path, nor one that is a directory of the other's: the hash stands in the last
+    /// component within its first [`names::NEVER_CUT`] bytes, and the template has no `{path}`.
     pub fn is_unique(&self) -> bool {
         // Bytes of the last component so far, at most.
         let mut length = Some(1);
