@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Finished, Place, Reply, Seen, Server};
+use crate::harness::{Finished, Place, Reply, Seen, Server, until};
 
 const OLD: &str = "Tue, 01 Feb 2022 10:20:30 GMT";
 const NEW: &str = "Wed, 02 Feb 2022 10:20:30 GMT";
@@ -294,4 +294,26 @@ fn a_name_that_cannot_be_flushed_is_taken_back() {
             assert_eq!((place.names("out"), place.read("out/a").len()), (vec!["a".to_owned()], length), "{run}");
         }
     }
+}
+
+#[test]
+fn what_another_run_has_begun_is_not_exchanged_for_a_file_whose_name_cannot_be_flushed() {
+    let whole = vec![b'x'; 2 << 20];
+    let sent = whole.clone();
+    let requests = AtomicUsize::new(0);
+    let server = Server::http(move |_| match requests.fetch_add(1, Ordering::Relaxed) {
+        0 => Reply::ok(sent.clone()),
+        _ => Reply::ok(&sent[..1 << 20]).then_break().body(&sent[1 << 20..]),
+    });
+    let place = Place::new();
+    place.write("out/a", "old");
+    let args = ["--json", "-d", "out", "--retry", "0", "--if-exists", "overwrite"];
+    let fetch = || place.fetch().args(args).arg(server.url("/a"));
+    let Some(slow) = fetch().arg("--sync").inject("fsync:error=EIO:delay_enter=3000000:when=1") else { return };
+    let slow = slow.start();
+    until("the new file has its name", || place.read("out/a") == whole);
+    // In that time it breaks off, however it begins.
+    fetch().run().assert_exit(1);
+    slow.finish().assert_exit(1).assert_failed("local");
+    assert!(place.read("out/a") == b"old", "{:?}", place.names("out"));
 }

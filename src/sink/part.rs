@@ -22,8 +22,8 @@ use super::sys;
 /// How often it is opened again because somebody else has just published or removed it.
 const OPEN_TRIES: u32 = 8;
 
-/// How it is opened: NONBLOCK and NOCTTY are for what is no regular file, and refused.
-const FLAGS: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// How it is opened; what is no regular file is refused.
+const FLAGS: OFlags = OFlags::RDWR.union(sys::CAREFULLY);
 
 /// A partial file that has its name, and is ours until it is dropped.
 #[derive(Debug)]
@@ -38,13 +38,36 @@ pub struct Part {
 }
 
 /// What a published file has replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Before {
     Nothing,
-    /// Something that has its name now: its device and inode.
-    Swapped((u64, u64)),
+    /// Something that has its name now.
+    Swapped(Replaced),
     /// Something that is gone.
     Lost,
+}
+
+/// What has the name of a partial file until it is known whether it is needed again.
+#[derive(Debug)]
+struct Replaced {
+    identity: (u64, u64),
+    /// It is locked like a partial file, so that no other process clears it as one. `None`: it is no file, or cannot be.
+    _held: Option<OwnedFd>,
+}
+
+impl Replaced {
+    /// What has the name `name`, of which this was found out, before it is replaced.
+    fn hold(dir: &OwnedFd, name: &str, stat: &Stat) -> Replaced {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let opened = is_file.then(|| sys::open_to_lock(dir, name).ok()).flatten();
+        let held = opened.filter(|file| sys::lock(file).is_ok());
+        Replaced { identity: identity(stat), _held: held }
+    }
+
+    /// Whether it has the name `part`.
+    fn is_at(&self, dir: &OwnedFd, part: &str) -> bool {
+        sys::stat(dir, part).is_ok_and(|now| identity(&now) == self.identity)
+    }
 }
 
 /// What is there under the name of a partial file, ours now; `None`: it had another name, or none, before it could be
@@ -222,10 +245,13 @@ impl Part {
     fn swap(&mut self, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
         let before = match sys::stat(dir, name) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Err(Errno::ISDIR),
-            Ok(stat) => match sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE) {
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOENT) => Before::Lost,
-                result => return result.map(|()| self.before = Before::Swapped(identity(&stat))),
-            },
+            Ok(stat) => {
+                let replaced = Replaced::hold(dir, name, &stat);
+                match sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE) {
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOENT) => Before::Lost,
+                    result => return result.map(|()| self.before = Before::Swapped(replaced)),
+                }
+            }
             Err(Errno::NOENT) => Before::Nothing,
             Err(_) => Before::Lost,
         };
@@ -234,12 +260,10 @@ impl Part {
 
     /// It stays where it was published: what it has replaced is not needed any more.
     pub fn stay(self, dir: &OwnedFd, ours: Ours) {
-        if let Before::Swapped(replaced) = self.before {
+        if let Before::Swapped(replaced) = &self.before {
             let held = SideCar::hold(dir, &self.name, ours);
             // Who holds it takes both away.
-            if !matches!(held, Err(Errno::WOULDBLOCK))
-                && sys::stat(dir, &self.name).is_ok_and(|now| identity(&now) == replaced)
-            {
+            if !matches!(held, Err(Errno::WOULDBLOCK)) && replaced.is_at(dir, &self.name) {
                 // What stays is met by the next run.
                 let _ = sys::unlink(dir, &self.name);
             }
@@ -248,14 +272,16 @@ impl Part {
         }
     }
 
-    /// Takes it back from `name`, where it was published, and removes it; what it has replaced is there again. What was lost
-    /// stays replaced: without both there would be nothing.
+    /// Takes it back from `name`, where it was published, and removes it; what it has replaced is there again. What was lost,
+    /// be it to another process, stays replaced: without both there would be nothing.
     pub fn take_back(self, dir: &OwnedFd, name: &str, ours: Ours) {
-        match self.before {
+        match &self.before {
             Before::Nothing => sys::unlink_if(dir, name, &self.file),
-            Before::Swapped(_) => {
-                // Where it fails, what is at its own name is not it, and stays.
-                let _ = sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE);
+            Before::Swapped(replaced) => {
+                if replaced.is_at(dir, &self.name) {
+                    // Where it fails, what is at its own name is not it, and stays.
+                    let _ = sys::rename(dir, &self.name, name, RenameFlags::EXCHANGE);
+                }
                 self.remove(dir, ours);
             }
             Before::Lost => {}
@@ -405,3 +431,6 @@ fn rename_noreplace(dir: &OwnedFd, part: &str, name: &str) -> Result<(), Errno> 
 fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,9 +27,6 @@ const FORMAT: u32 = 3;
 /// A longer one is not ours.
 const LONGEST: usize = 128 * 1024;
 
-/// How it is opened: NONBLOCK and NOCTTY are for what is no regular file.
-const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-
 /// How often one is replaced that others make or hold; they do so for a few system calls.
 const TRIES: u32 = 64;
 
@@ -126,12 +123,7 @@ impl SideCar {
     /// `EXIST` when something that is not ours has the name, `WOULDBLOCK` when another process holds it.
     pub fn hold(dir: &OwnedFd, part: &str, ours: Ours) -> Result<Option<OwnedFd>> {
         let name = SideCar::name(part);
-        // Some file systems lock only what may be written.
-        let opened = match sys::open(dir, name.as_str(), OFlags::RDWR | FLAGS) {
-            Err(Errno::ACCESS) => sys::open(dir, name.as_str(), OFlags::RDONLY | FLAGS),
-            opened => opened,
-        };
-        let file = match opened {
+        let file = match sys::open_to_lock(dir, &name) {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened?,
         };
@@ -159,7 +151,7 @@ impl SideCar {
 
     /// Reads what describes `part`; `None` when there is nothing of ours, or nothing that is understood.
     pub fn read(dir: &OwnedFd, part: &str, ours: Ours) -> Option<SideCar> {
-        SideCar::of(&sys::open(dir, SideCar::name(part).as_str(), OFlags::RDONLY | FLAGS).ok()?, ours)
+        SideCar::of(&sys::open(dir, SideCar::name(part).as_str(), OFlags::RDONLY | sys::CAREFULLY).ok()?, ours)
     }
 
     /// The same of what is open.

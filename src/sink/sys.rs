@@ -21,9 +21,20 @@ const PRIVATE_MODE: Mode = Mode::from_raw_mode(0o600);
 /// What new directories may at most be; the umask is taken off.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
 
+/// How a file is opened that may be something else: it is not followed, waited for or made our terminal.
+pub const CAREFULLY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
 /// `openat`. Files it creates have [`FILE_MODE`].
 pub fn open(dir: impl AsFd, name: impl rustix::path::Arg + Copy, flags: OFlags) -> Result<OwnedFd> {
     above_standard(retry_on_intr(|| rustix::fs::openat(&dir, name, flags | OFlags::CLOEXEC, FILE_MODE))?)
+}
+
+/// The same of a file that is to be locked: for writing, where that is allowed, since some file systems lock nothing else.
+pub fn open_to_lock(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
+    match open(&dir, name, OFlags::RDWR | CAREFULLY) {
+        Err(Errno::ACCESS | Errno::PERM | Errno::TXTBSY) => open(&dir, name, OFlags::RDONLY | CAREFULLY),
+        opened => opened,
+    }
 }
 
 /// A new file for its owner alone; `EXIST` when the name is taken, be it by a link.
