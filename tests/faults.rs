@@ -215,6 +215,30 @@ fn transfers_that_get_no_descriptor_for_their_file_are_tried_again() {
 }
 
 #[test]
+fn what_an_earlier_run_has_left_is_continued_when_the_descriptors_for_it_are_back() {
+    for (name, when) in [("a.part", "1"), ("a.part.meta", "1"), ("127.0.0.1", "1..2")] {
+        let server = Server::http(|seen: &Seen| {
+            let reply = match seen.header("range") {
+                None => Reply::ok(vec![b'x'; 100_000]).then_break().body(vec![b'y'; 100_000]),
+                Some(_) => {
+                    Reply::status(206).header("content-range", "bytes 100000-199999/200000").body(vec![b'y'; 100_000])
+                }
+            };
+            reply.header("etag", "\"v\"")
+        });
+        let place = Place::new();
+        let fetch = || place.fetch().args(["--json", "--tree", "-d", "out", "--retry", "0"]).arg(server.url("/a"));
+        fetch().run().assert_exit(1).assert_failed("partial");
+        let fault = format!("inject=openat:error=EMFILE:when={when}");
+        let Some(disturbed) = fetch().strace(["-P", name, "-e", "trace=openat", "-e", &fault]) else { return };
+        let run = disturbed.run();
+        run.assert_exit(0).check_invariants(1);
+        assert!(!place.injected().is_empty(), "{name}\n{run}");
+        assert_eq!(run.record()["resume_from"], 100_000, "{name}\n{run}");
+    }
+}
+
+#[test]
 fn interrupted_system_calls_are_made_again() {
     let server = Server::http(|seen: &Seen| {
         let reply = Reply::ok(seen.path.repeat(20_000));

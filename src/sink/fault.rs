@@ -40,6 +40,11 @@ impl Fault {
         self.errno.is_some_and(is_full)
     }
 
+    /// Whether it is for want of what comes back as other transfers end.
+    pub fn is_passing(&self) -> bool {
+        self.errno.is_some_and(|errno| lack(errno).is_some())
+    }
+
     /// What the job is told.
     pub fn into_failure(self) -> Failure {
         self.failure

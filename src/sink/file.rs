@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use super::fault::Fault;
+use super::fault::{Fault, lack};
 use super::hash::Digest;
 use super::known;
 use super::name::Name;
@@ -110,13 +110,17 @@ impl OutputFile {
     /// Looks for what an earlier attempt or run has left, locks it, and says where it can be continued.
     ///
     /// # Errors
-    /// It will not be possible to write it: another process does, or something that is not ours has its name.
+    /// It will not be possible to write it: another process does, or something that is not ours has its name. Or not now.
     pub fn find_partial(&mut self) -> Result<Option<Resume>, Fault> {
         let directory = self.name.directory();
         if !self.tree.may_have_partials(directory) {
             return Ok(None);
         }
-        let Ok(dir) = self.tree.directory(directory, Missing::Report) else { return Ok(None) };
+        let dir = match self.tree.directory(directory, Missing::Report) {
+            Err(errno) if lack(errno).is_some() => return Err(Fault::system("open directory", directory, errno)),
+            Err(_) => return Ok(None),
+            Ok(dir) => dir,
+        };
         let found = Part::find(&dir, self.name.file(), self.tree.ours(), self.origin.as_ref())?;
         Ok(found.map(|(part, resume)| {
             self.state = State::Found(part);

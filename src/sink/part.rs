@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use super::fault::Fault;
+use super::fault::{Fault, lack};
 use super::file::{Published, Replace};
 use super::name::Name;
 use super::names::PART;
@@ -118,7 +118,8 @@ impl Part {
     /// without its file is taken away.
     ///
     /// # Errors
-    /// Another process is writing it, or something that is not ours has its name.
+    /// Another process is writing it, something that is not ours has its name, or there is want of what comes back, and it
+    /// may be continued then.
     pub fn find(
         dir: &OwnedFd,
         name: &str,
@@ -132,7 +133,7 @@ impl Part {
                 undescribe(dir, &part, ours, |_| is_gone(dir, &part));
                 return Ok(None);
             }
-            Err(fault) if fault.errno().is_none() => return Err(fault),
+            Err(fault) if fault.errno().is_none() || fault.is_passing() => return Err(fault),
             // What else is in the way is found out when it is opened to be written.
             Ok(None) | Err(_) => return Ok(None),
         };
@@ -142,10 +143,15 @@ impl Part {
         }
         // What a crash of the machine has kept from the disk is a hole, or past the end.
         let size = sys::first_hole(&part.file).or_else(|_| u64::try_from(stat.st_size));
+        let description = match SideCar::open(dir, &part.name) {
+            Err(errno) if lack(errno).is_some() => {
+                return Err(Fault::system("open", &SideCar::name(&part.name), errno));
+            }
+            opened => opened.ok().and_then(|file| SideCar::of(&file, ours)),
+        };
         let resume = || {
             let birth = sys::birth(&part.file).ok()?;
-            let description = SideCar::read(dir, &part.name, ours).filter(|found| found.is_of(&birth))?;
-            description.resume(origin?, size.ok()?)
+            description.filter(|found| found.is_of(&birth))?.resume(origin?, size.ok()?)
         };
         Ok(resume().map(|resume| (part, resume)))
     }

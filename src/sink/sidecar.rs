@@ -149,12 +149,12 @@ impl SideCar {
         sys::stat(dir, &SideCar::name(part)).ok().and_then(|stat| ours.objection(&stat))
     }
 
-    /// Reads what describes `part`; `None` when there is nothing of ours, or nothing that is understood.
-    pub fn read(dir: &OwnedFd, part: &str, ours: Ours) -> Option<SideCar> {
-        SideCar::of(&sys::open(dir, SideCar::name(part).as_str(), OFlags::RDONLY | sys::CAREFULLY).ok()?, ours)
+    /// Opens what has the name of a description of `part`, to read it.
+    pub fn open(dir: &OwnedFd, part: &str) -> Result<OwnedFd> {
+        sys::open(dir, SideCar::name(part).as_str(), OFlags::RDONLY | sys::CAREFULLY)
     }
 
-    /// The same of what is open.
+    /// What the open `file` says; `None` when it is none of ours, or not understood.
     pub fn of(file: &OwnedFd, ours: Ours) -> Option<SideCar> {
         let stat = sys::stat_open(file).ok().filter(|stat| ours.keeps(stat))?;
         let length = usize::try_from(stat.st_size).ok().filter(|length| *length <= LONGEST)?;
@@ -199,6 +199,10 @@ mod tests {
 
     use crate::sink::tree::{Missing, Tree};
 
+    fn found(dir: &OwnedFd, part: &str, ours: Ours) -> Option<SideCar> {
+        SideCar::of(&SideCar::open(dir, part).ok()?, ours)
+    }
+
     fn origin() -> Origin {
         Origin { url: "http://h/a".to_owned(), request: "r".into(), checksum: None }
     }
@@ -218,31 +222,31 @@ mod tests {
         let fd = tree.directory("", Missing::Report)?;
         let path = dir.path().join("a.part.meta");
         let ours = tree.ours();
-        assert!(SideCar::read(&fd, "a.part", ours).is_none());
+        assert!(found(&fd, "a.part", ours).is_none());
         for _ in 0..2 {
             described(Some(9)).write(&fd, "a.part", "7", ours)?;
         }
         assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
-        assert!(SideCar::read(&fd, "a.part", ours).is_some_and(|meta| meta.is_of("7") && !meta.is_of("8")));
-        let read = SideCar::read(&fd, "a.part", ours).and_then(|meta| meta.resume(&origin(), 5));
+        assert!(found(&fd, "a.part", ours).is_some_and(|meta| meta.is_of("7") && !meta.is_of("8")));
+        let read = found(&fd, "a.part", ours).and_then(|meta| meta.resume(&origin(), 5));
         assert_eq!(read, Some(Resume { from: 5, length: Some(9), version: Some(version()) }));
         let text = std::fs::read(&path)?;
         for torn in 0..text.len() {
             std::fs::write(&path, &text[..torn])?;
-            assert!(SideCar::read(&fd, "a.part", ours).is_none(), "torn at {torn}");
+            assert!(found(&fd, "a.part", ours).is_none(), "torn at {torn}");
         }
         for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":3}", "{\"format\":-1,\"url\":7}"] {
             std::fs::write(&path, other)?;
-            assert!(SideCar::read(&fd, "a.part", ours).is_none(), "{other}");
+            assert!(found(&fd, "a.part", ours).is_none(), "{other}");
         }
         std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":3", "\"format\":4,\"more\":{}"))?;
-        assert!(SideCar::read(&fd, "a.part", ours).is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
+        assert!(found(&fd, "a.part", ours).is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o620))?;
-        assert!(SideCar::read(&fd, "a.part", ours).is_none() && !SideCar::is_beside(&fd, "a.part", ours));
+        assert!(found(&fd, "a.part", ours).is_none() && !SideCar::is_beside(&fd, "a.part", ours));
         assert_eq!(described(None).write(&fd, "a.part", "", ours), Err(Errno::EXIST));
         std::fs::remove_file(&path)?;
         std::fs::create_dir(&path)?;
-        assert!(SideCar::read(&fd, "a.part", ours).is_none());
+        assert!(found(&fd, "a.part", ours).is_none());
         Ok(())
     }
 
