@@ -164,6 +164,28 @@ fn what_broke_off_is_continued_whatever_its_name_will_be() {
 }
 
 #[test]
+fn a_number_that_a_name_got_stays_its_own_when_it_is_tried_again() {
+    let server = Server::http(|seen: &Seen| {
+        let named = |reply: Reply| reply.header("content-disposition", "attachment; filename=there.bin");
+        named(match seen.earlier {
+            0 | 1 => Reply::ok("begun").then_break().body("and broken off"),
+            _ => Reply::ok("whole"),
+        })
+    });
+    let place = Place::new();
+    place.write("out/there.bin", "old");
+    let args = ["--if-exists", "rename", "--retry", "2", "--retry-delay", "0.01"];
+    let run = fetch(&place, &args, &server, &["/a"]);
+    run.assert_exit(0).check_invariants(1);
+    assert_eq!(run.record()["num_retries"], 2, "{run}");
+    assert_eq!(
+        (place.names("out"), place.read_text("out/there.1.bin")),
+        (vec!["there.1.bin".into(), "there.bin".into()], "whole".into()),
+        "{run}"
+    );
+}
+
+#[test]
 fn under_a_tree_the_directories_are_those_of_the_url() {
     let run = fetch(&Place::new(), &["--tree"], &named("attachment; filename=\"x/named\""), &["/dir/a"]);
     run.assert_exit(0).check_invariants(1);

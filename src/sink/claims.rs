@@ -17,6 +17,10 @@ const DIRECTORY: u64 = 0;
 /// Owner of a name that was taken because the wanted one was there already.
 const NUMBERED: u64 = 4;
 
+/// Set in the owner of a numbered name, where others have nothing ([`FREE_BITS`]), for as long as its URL may ask for it
+/// again: in this run. In others it is [`NUMBERED`].
+const NUMBER_OF: u64 = 1;
+
 /// Whose names are since earlier runs. Names and owners are numbers that stand for them, the same in every run.
 pub trait Owners: Debug {
     /// Whose the name is: nobody else gets it.
@@ -126,16 +130,18 @@ impl Claims {
         self.claim(name, owner(url))
     }
 
-    /// Whether `path` is anybody's.
-    pub fn has(&self, path: &str) -> bool {
+    /// Whether `path` can be the numbered name of a file of `url`: it is nobody's, or is that already.
+    pub fn can_be_number(&self, path: &str, url: Option<&Digest>) -> bool {
         let name = self.name(path);
-        let earlier = || self.earlier.as_ref().and_then(|earlier| earlier.owner(name));
-        self.owners.contains_key(&name) || earlier().is_some_and(|owner| owner != NUMBERED)
+        match self.owners.get(&name) {
+            Some(before) => url.is_some_and(|url| *before == owner(url) | NUMBER_OF),
+            None => self.owner_before(name).is_none_or(|owner| owner == NUMBERED),
+        }
     }
 
-    /// Claims `path`, which is nobody's, as one of the numbered names of a file that exists.
-    pub fn numbered(&mut self, path: &str) {
-        self.claim(self.name(path), NUMBERED);
+    /// Claims `path`, which can be that, as the numbered name of a file of `url`.
+    pub fn number(&mut self, path: &str, url: Option<&Digest>) {
+        self.claim(self.name(path), url.map_or(NUMBERED, |url| owner(url) | NUMBER_OF));
     }
 
     /// Claims `path` as a directory, which it may be for any number of files. It stays one in later runs, since it is there
@@ -173,15 +179,19 @@ impl Claims {
         }
     }
 
+    fn owner_before(&self, name: u64) -> Option<u64> {
+        self.earlier.as_ref().and_then(|earlier| earlier.owner(name))
+    }
+
     fn claim(&mut self, name: u64, owner: u64) -> Claimed {
-        if self.earlier.as_ref().and_then(|earlier| earlier.owner(name)).is_some_and(|before| before != owner) {
+        if self.owner_before(name).is_some_and(|before| before != lasting(owner)) {
             return Claimed::Taken;
         }
         match self.owners.get(&name) {
             Some(before) if *before == owner => return Claimed::Before,
             Some(before) => {
                 if let Some(earlier) = &self.earlier {
-                    earlier.confirm(name, *before);
+                    earlier.confirm(name, lasting(*before));
                 }
                 return Claimed::Taken;
             }
@@ -198,6 +208,11 @@ impl Claims {
         }
         Claimed::Now
     }
+}
+
+/// The owner as other runs know it.
+fn lasting(owner: u64) -> u64 {
+    if owner & NUMBER_OF == 0 { owner } else { NUMBERED }
 }
 
 #[cfg(test)]
@@ -222,9 +237,12 @@ mod tests {
         assert_eq!(claims.directory("d"), Claimed::Now);
         assert_eq!(claims.directory("d"), Claimed::Before);
         assert_eq!(claims.path("d", &one), Claimed::Taken);
-        assert!(!claims.has("a.1"));
-        claims.numbered("a.1");
-        assert!(claims.has("a.1") && claims.has("a") && claims.has("d"));
+        assert!(["a", "d"].iter().all(|taken| !claims.can_be_number(taken, Some(&one))));
+        assert!(claims.can_be_number("a.1", Some(&two)));
+        claims.number("a.1", Some(&one));
+        assert!(claims.can_be_number("a.1", Some(&one)) && !claims.can_be_number("a.1", Some(&two)));
+        claims.number("a.2", None);
+        assert!([None, Some(&one)].iter().all(|url| !claims.can_be_number("a.2", *url)));
         assert_eq!(claims.path("a.1", &one), Claimed::Taken);
     }
 
@@ -277,11 +295,14 @@ mod tests {
             claims.respect(Box::new(Before(earlier, std::rc::Rc::clone(&confirmed))));
             assert_eq!((claims.path("before", &two), claims.path("before", &one)), (Claimed::Taken, Claimed::Now));
             assert_eq!(claims.directory("before"), Claimed::Taken);
-            assert!(claims.has("dir") && !claims.has("other"));
+            assert!(!claims.can_be_number("dir", None) && claims.can_be_number("other", None));
             assert_eq!(claims.path("dir", &one), Claimed::Taken);
             assert!(confirmed.borrow().is_empty(), "it is known already");
             assert_eq!(claims.directory("dir"), Claimed::Now);
             confirmed.borrow_mut().clear();
+            claims.number("n.1", Some(&one));
+            assert_eq!(claims.path("n.1", &two), Claimed::Taken);
+            assert_eq!(confirmed.borrow_mut().pop(), Some((claims.name("n.1"), NUMBERED)));
             assert_eq!((claims.path("new", &one), claims.path("new", &two)), (Claimed::Now, Claimed::Taken));
             assert_eq!((claims.directory("new-dir"), claims.path("new-dir", &two)), (Claimed::Now, Claimed::Taken));
             assert_eq!(*confirmed.borrow(), [(new, owner(&one)), (new_dir, DIRECTORY), (new_dir, DIRECTORY)]);

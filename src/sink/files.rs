@@ -116,7 +116,7 @@ impl Files {
         }
         let mut name = Name::new(path.clone());
         // What is to be there is known when the server has answered.
-        let claim = if renamed { Claim::Fetch } else { self.register.unless_present(&mut name) };
+        let claim = if renamed { Claim::Fetch } else { self.register.unless_present(&mut name, &url) };
         if claim == Claim::Fetch {
             self.register.started(job.urlnum, number);
             job.listed = self.checksums.of(name.path()).or_else(|| self.checksums.of(&path)).map(Box::new);
@@ -216,7 +216,7 @@ impl Files {
             (_, IfExists::Skip) => Outcome::Skipped("a file of this name appeared meanwhile".into()),
             (_, IfExists::Fail | IfExists::Overwrite | IfExists::Update) => Outcome::Failed(exists(&name)),
             (_, IfExists::Rename) => {
-                file.retarget(self.register.next_number(&name)?);
+                file.retarget(self.register.next_number(&name, None)?);
                 return Ok(None);
             }
         };

@@ -140,8 +140,8 @@ impl Register {
         self.claims.borrow_mut().ended(urlnum);
     }
 
-    /// The verdict on a claimed name by what is on disk; to keep both, it becomes a numbered one.
-    pub fn unless_present(&self, name: &mut Name) -> Claim {
+    /// The verdict on a name that `url` has claimed by what is on disk; to keep both, it becomes a numbered one.
+    pub fn unless_present(&self, name: &mut Name, url: &Digest) -> Claim {
         let present = self.present(name);
         if matches!(present, Ok(Present::Other)) {
             self.tidy(name);
@@ -159,7 +159,7 @@ impl Register {
             (Ok(Present::Other), IfExists::Skip) => Claim::Skip("a file of this name exists".into()),
             (Ok(Present::Other), IfExists::Fail) => Claim::Refuse(exists(name)),
             (Ok(Present::Other), IfExists::Overwrite | IfExists::Update) => Claim::Fetch,
-            (Ok(Present::Other), IfExists::Rename) => match self.next_number(name) {
+            (Ok(Present::Other), IfExists::Rename) => match self.next_number(name, Some(url)) {
                 Ok(numbered) => {
                     *name = numbered;
                     Claim::Fetch
@@ -193,9 +193,9 @@ impl Register {
         }
     }
 
-    /// `stem.1.ext`, `stem.2.ext` …: one that is neither claimed nor on disk, the first where no number was left out.
-    /// A look at a few is enough, however many there are.
-    pub fn next_number(&self, name: &Name) -> Result<Name, Fault> {
+    /// `stem.1.ext`, `stem.2.ext` …: one that nobody has claimed, or `url` as this, and that is not on disk, the first where no
+    /// number was left out. A look at a few is enough, however many there are.
+    pub fn next_number(&self, name: &Name, url: Option<&Digest>) -> Result<Name, Fault> {
         let numbered = |number: u64| Name::new(names::suffixed(name.path(), &format!(".{number}")));
         let is_free = |number| {
             let name = numbered(number);
@@ -203,7 +203,8 @@ impl Register {
             if present == Present::Other {
                 self.tidy(&name);
             }
-            Ok(!self.claims.borrow().has(name.path()) && present == Present::Nothing && self.own(&name).is_none())
+            let can_be_had = self.claims.borrow().can_be_number(name.path(), url);
+            Ok(can_be_had && present == Present::Nothing && self.own(&name).is_none())
         };
         let (mut taken, mut free) = (0, 1);
         while !is_free(free)? {
@@ -217,7 +218,7 @@ impl Register {
             *if is_free(between)? { &mut free } else { &mut taken } = between;
         }
         let name = numbered(free);
-        self.claims.borrow_mut().numbered(name.path());
+        self.claims.borrow_mut().number(name.path(), url);
         Ok(name)
     }
 
@@ -293,7 +294,7 @@ impl Renaming {
             }
             _ => own,
         };
-        let claim = self.register.unless_present(&mut name);
+        let claim = self.register.unless_present(&mut name, &self.url);
         file.retarget(name);
         claim
     }
