@@ -214,7 +214,7 @@ fn unpartial(mut name: String) -> String {
 }
 
 /// A name that the user gave for one line, as a path below the output directory. It is used as it is, also with a
-/// leading `~`, `-` or `.`, except that [`unpartial`] applies to it.
+/// leading `~`, `-` or `.`, except that [`unpartial`] applies to each component.
 ///
 /// # Errors
 /// Why it cannot be used: it is absolute, has a component that is empty, `.`, `..` or too long, or control characters.
@@ -228,7 +228,7 @@ pub fn confined(given: &str) -> Result<String, String> {
     if given.chars().any(char::is_control) {
         return Err("the output name has a control character".to_owned());
     }
-    let path = unpartial(given.to_owned());
+    let path = given.split('/').map(|component| unpartial(component.to_owned())).collect::<Vec<_>>().join("/");
     let mut components = path.split('/').peekable();
     while let Some(component) = components.next() {
         let longest = if components.peek().is_some() { DIRECTORY_MAX } else { COMPONENT_MAX };
@@ -418,6 +418,8 @@ mod tests {
             ("...", "..."),
             ("x.part", "x.part_"),
             ("x.pArT", "x.pArT_"),
+            ("x.part/y", "x.part_/y"),
+            ("x.part.meta/y.part/z", "x.part.meta_/y.part_/z"),
         ] {
             assert_eq!(confined(given), Ok(expected.to_owned()), "{given}");
         }

@@ -82,10 +82,19 @@ proptest! {
     }
 
     #[test]
-    fn a_given_name_is_refused_or_stays_below_the_directory(name in any::<String>()) {
+    fn a_given_name_is_refused_or_stays_below_the_directory(
+        name in prop_oneof![any::<String>(), "([a.]|/|\\.part|\\.PART|\\.meta){1,9}"],
+    ) {
         if let Ok(path) = names::confined(&name) {
-            prop_assert!(path == name || path.strip_suffix('_') == Some(&name));
-            let sound = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= 255 && !part.contains(char::is_control);
+            let same = |(part, given): (&str, &str)| part == given || part.strip_suffix('_') == Some(given);
+            prop_assert!(path.split('/').count() == name.split('/').count());
+            prop_assert!(path.split('/').zip(name.split('/')).all(same), "{path:?} of {name:?}");
+            let sound = |part: &str| {
+                !matches!(part, "" | "." | "..")
+                    && part.len() <= 255
+                    && !part.contains(char::is_control)
+                    && names::whole_of(part).is_none()
+            };
             prop_assert!(path.split('/').all(sound), "{path:?}");
         }
     }
