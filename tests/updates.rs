@@ -227,14 +227,18 @@ fn with_sync_the_data_come_before_the_name_and_the_name_before_the_record() {
     for (length, naming) in [(1000, "linkat("), (2 << 20, "renameat2(")] {
         let server = Server::http(move |_| Reply::ok(vec![b'x'; length]));
         let place = Place::new();
-        let args = ["--json", "--sync", "-d", "out", "--journal", "j"];
-        let calls = ["-y", "-e", "trace=fsync,fdatasync,linkat,renameat2,write"];
+        let args = ["--json", "--sync", "-d", "new/out", "--journal", "j"];
+        let calls = ["-y", "-e", "trace=?mkdir,mkdirat,fsync,fdatasync,linkat,renameat2,write"];
         let Some(fetch) = place.fetch().args(args).arg(server.url("/a")).strace(calls) else { return };
         let run = fetch.run();
         run.assert_exit(0).check_invariants(1);
         let first =
             |words: &[&str]| lines_with(&place, words).first().copied().unwrap_or_else(|| panic!("{words:?}\n{run}"));
         let order = [
+            first(&["mkdir", "\"new\""]),
+            first(&[" fsync(", "/work>"]),
+            first(&["mkdir", "\"new/out\""]),
+            first(&[" fsync(", "/new>"]),
             first(&["fdatasync(", "/out/"]),
             first(&[naming, "= 0"]),
             first(&[" fsync(", "/out>"]),
@@ -269,9 +273,14 @@ fn a_name_that_cannot_be_flushed_is_taken_back() {
         for length in [1000, 2 << 20] {
             let server = Server::http(move |_| Reply::ok(vec![b'x'; length]));
             let place = Place::new();
-            if is_there {
-                place.write("out/a", "old");
-            }
+            // The directory is there: the first flush of one is for a name in it.
+            let prepare = || {
+                fs::create_dir_all(place.path("out")).expect("make it");
+                if is_there {
+                    place.write("out/a", "old");
+                }
+            };
+            prepare();
             let before = place.tree("out");
             let args = ["--json", "--sync", "-d", "out", "--journal", "j", "--retry", "0", "--if-exists", policy];
             let fetch = || place.fetch().args(args).arg(server.url("/a"));
@@ -284,9 +293,7 @@ fn a_name_that_cannot_be_flushed_is_taken_back() {
             // A kill beside the flush leaves nothing but the file.
             fs::remove_dir_all(place.path("out")).expect("there");
             fs::remove_file(place.path("j")).expect("there");
-            if is_there {
-                place.write("out/a", "old");
-            }
+            prepare();
             let Some(killed) = fetch().inject("fsync:signal=KILL:when=1") else { return };
             let run = killed.run();
             assert_eq!(place.read("out/a").len(), length, "{run}");

@@ -126,11 +126,11 @@ impl Sink {
                     None => Keep::All,
                 };
                 let path = dir.clone();
-                let tree = match run {
-                    Run::Real => Tree::open(dir)?,
-                    Run::Dry => Tree::look(dir)?,
+                let tree = match (run, sync) {
+                    (Run::Dry, _) => Tree::look(dir)?,
+                    (Run::Real, true) => Tree::durable(dir)?,
+                    (Run::Real, false) => Tree::open(dir)?,
                 };
-                let tree = if sync { tree.durable() } else { tree };
                 let claims = Claims::new(keep).folding(tree.folds_case());
                 let register = Register::new(Rc::new(tree), if_exists, claims, Own::of(&own, &path));
                 Landing::Files(Files::new(register, template, name_from, checksums, continued))

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps, UTIME_OMIT,
-    XattrFlags,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps,
+    UTIME_OMIT, XattrFlags,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -109,21 +109,22 @@ pub fn stat_open(fd: impl AsFd) -> Result<Stat> {
 }
 
 /// Makes a directory; that it is there already is not an error.
-pub fn make_directory(dir: impl AsFd, name: &str) -> Result<()> {
+pub fn make_directory(dir: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<()> {
     match retry_on_intr(|| rustix::fs::mkdirat(&dir, name, DIRECTORY_MODE)) {
         Err(Errno::EXIST) => Ok(()),
         result => result,
     }
 }
 
-/// Makes a directory and those above it, where they are missing.
-pub fn make_directories(path: &Path) -> std::io::Result<()> {
-    loop {
-        match std::fs::create_dir_all(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
+/// Makes a directory and those above it, where they are missing. After each `made` is told where.
+pub fn make_directories(path: &Path, made: impl Fn(&Path) -> Result<()>) -> Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    for path in missing.into_iter().rev() {
+        make_directory(CWD, path)?;
+        made(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
     }
+    Ok(())
 }
 
 /// Gives the file `from` in `source` the further name `to` in `target`.

@@ -66,8 +66,8 @@ enum Partials {
     Possible,
 }
 
-/// When data count as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When data count as written, from the earliest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flushing {
     /// When `write` has taken them.
     Never,
@@ -103,17 +103,33 @@ impl Tree {
     /// # Errors
     /// It cannot be made, opened or written to.
     pub fn open(given: PathBuf) -> anyhow::Result<Tree> {
+        Tree::make(given, Flushing::Never)
+    }
+
+    /// The same, with every file and directory safe from a loss of power before it counts as published.
+    ///
+    /// # Errors
+    /// Those of [`Tree::open`], or what was made cannot be flushed.
+    pub fn durable(given: PathBuf) -> anyhow::Result<Tree> {
+        Tree::make(given, Flushing::Durable)
+    }
+
+    fn make(given: PathBuf, flushing: Flushing) -> anyhow::Result<Tree> {
         let path = if given.as_os_str().is_empty() { Path::new(".") } else { &given };
         if std::fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
             bail!("output directory {}: it is a file", path.display());
         }
-        sys::make_directories(path).with_context(|| format!("make output directory {}", path.display()))?;
+        let flush = |parent: &Path| match flushing {
+            Flushing::Durable => sys::flush_directory(sys::open_directory(CWD, parent, OFlags::empty())?),
+            Flushing::Never | Flushing::BeforePublishing => Ok(()),
+        };
+        sys::make_directories(path, flush).with_context(|| format!("make output directory {}", path.display()))?;
         let root = sys::open_directory(CWD, path, OFlags::empty())
             .with_context(|| format!("open output directory {}", path.display()))?;
         let (linking, unnamed) =
             linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
         let remote = rustix::fs::fstatfs(&root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u32)));
-        let flushing = if remote { Flushing::BeforePublishing } else { Flushing::Never };
+        let flushing = if remote { flushing.max(Flushing::BeforePublishing) } else { flushing };
         let partials = Cell::new(partials(&root).unwrap_or(Partials::Possible));
         let recent = RefCell::new(VecDeque::with_capacity(RECENT));
         let (folds_case, named) = folds_case(&root).unwrap_or((false, None));
@@ -131,11 +147,6 @@ impl Tree {
             is_real: true,
             writer: Rc::default(),
         })
-    }
-
-    /// The same, with every file safe from a loss of power before it counts as published.
-    pub fn durable(self) -> Tree {
-        Tree { flushing: Flushing::Durable, ..self }
     }
 
     /// What writes the large files in it.
@@ -255,7 +266,7 @@ impl Tree {
         self.is_real
     }
 
-    /// When data count as written.
+    /// When data count as written, from the earliest on.
     pub fn flushing(&self) -> Flushing {
         self.flushing
     }
