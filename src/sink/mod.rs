@@ -20,6 +20,7 @@ mod options;
 mod ours;
 mod own;
 mod part;
+mod probe;
 #[cfg(test)]
 mod properties;
 mod register;

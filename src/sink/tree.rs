@@ -10,24 +10,16 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
-use rustix::fs::{Access, AtFlags, CWD, Dir, OFlags};
+use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::{Errno, Result};
 
 use super::ours::Ours;
+use super::probe::{self, Linking, Partials};
 use super::sys;
 use super::writer::Writer;
 
 /// Directories kept open: enough for the hosts of neighbouring lines, few beside the descriptors of the transfers.
 const RECENT: usize = 8;
-
-/// Entries of the output directory looked at when it is opened, a few milliseconds' worth.
-const ENTRIES_LOOKED_AT: usize = 10_000;
-
-/// A name that no file has, also in the other case, and that the next run removes should this one be killed.
-const PROBE: &str = ".fetchmany-case.part";
-
-/// File systems that report a full disk only when the data are flushed: NFS, SMB, CIFS, SMB2, AFS (`statfs(2)`).
-const REMOTE: [u32; 5] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f];
 
 /// The output directory.
 #[derive(Debug)]
@@ -46,24 +38,6 @@ pub struct Tree {
     /// Whether anything may be changed in it.
     is_real: bool,
     writer: Rc<Writer>,
-}
-
-/// How a file that has no name gets one, from the best way down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Linking {
-    /// `linkat` with `AT_EMPTY_PATH`: since Linux 6.10 for everybody, before that with `CAP_DAC_READ_SEARCH`.
-    Descriptor,
-    /// `linkat` through `/proc/self/fd`.
-    Proc,
-    /// Not at all: the file system has no such files, or they cannot be linked.
-    Refused,
-}
-
-/// Whether partial files may lie in the output directory itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Partials {
-    None,
-    Possible,
 }
 
 /// When data count as written, from the earliest on.
@@ -127,12 +101,11 @@ impl Tree {
         let root = sys::open_directory(CWD, path, OFlags::empty())
             .with_context(|| format!("open output directory {}", path.display()))?;
         let (linking, unnamed) =
-            linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
-        let remote = rustix::fs::fstatfs(&root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u32)));
-        let flushing = if remote { flushing.max(Flushing::BeforePublishing) } else { flushing };
-        let partials = Cell::new(partials(&root).unwrap_or(Partials::Possible));
+            probe::linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
+        let flushing = if probe::is_remote(&root) { flushing.max(Flushing::BeforePublishing) } else { flushing };
+        let partials = Cell::new(probe::partials(&root).unwrap_or(Partials::Possible));
         let recent = RefCell::new(VecDeque::with_capacity(RECENT));
-        let (folds_case, named) = folds_case(&root).unwrap_or((false, None));
+        let (folds_case, named) = probe::folds_case(&root).unwrap_or((false, None));
         let ours = Ours::by(unnamed.or(named).as_ref());
         Ok(Tree {
             given,
@@ -270,48 +243,6 @@ impl Tree {
     pub fn flushing(&self) -> Flushing {
         self.flushing
     }
-}
-
-/// Proves that files can be made in `root`, without leaving one, and finds out how; also such a file.
-fn linking(root: &OwnedFd) -> Result<(Linking, Option<OwnedFd>)> {
-    match sys::create_private_unnamed(root) {
-        Ok(file) => Ok((Linking::Descriptor, Some(file))),
-        // EOPNOTSUPP from the file system; the others from kernels before O_TMPFILE (open(2)).
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
-            rustix::fs::accessat(root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
-            Ok((Linking::Refused, None))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether a file is found under its name in the other case. Some file systems do that in some directories alone, so
-/// only trying tells. Also the file that was made for it.
-fn folds_case(root: &OwnedFd) -> Result<(bool, Option<OwnedFd>)> {
-    let probe = match sys::create_private(root, PROBE) {
-        // A killed run has left it.
-        Err(Errno::EXIST) => None,
-        made => Some(made?),
-    };
-    let found = rustix::fs::accessat(root, PROBE.to_ascii_uppercase(), Access::EXISTS, AtFlags::empty()).is_ok();
-    match sys::unlink(root, PROBE) {
-        // Another process at the same point has removed it.
-        Ok(()) | Err(Errno::NOENT) => Ok((found, probe)),
-        Err(error) => Err(error),
-    }
-}
-
-/// Looks for partial files that earlier runs left; in a large directory they are always possible.
-fn partials(root: &OwnedFd) -> Result<Partials> {
-    let listing = sys::open(root, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for (at, entry) in Dir::new(listing)?.enumerate() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if at >= ENTRIES_LOOKED_AT || name.ends_with(b".part") || name.ends_with(b".part.meta") {
-            return Ok(Partials::Possible);
-        }
-    }
-    Ok(Partials::None)
 }
 
 #[cfg(test)]
