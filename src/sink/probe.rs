@@ -2,18 +2,24 @@
 //!
 //! Must not know what is kept in it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Access, AtFlags, Dir, OFlags};
 use rustix::io::{Errno, Result};
 
+use super::names::PART;
+use super::ours::Ours;
 use super::sys;
 
 /// Entries of the output directory looked at when it is opened, a few milliseconds' worth.
 const ENTRIES_LOOKED_AT: usize = 10_000;
 
-/// A name that no file has, also in the other case, and that the next run removes should this one be killed.
-const PROBE: &str = ".fetchmany-case.part";
+/// What the name of a probe begins with; it ends like that of a partial file.
+const BEGIN: &str = ".fetchmany-case-";
+
+/// How often another is made because somebody has taken it away.
+const TRIES: u32 = 8;
 
 /// File systems that report a full disk only when the data are flushed: NFS, SMB, CIFS, SMB2, AFS (`statfs(2)`).
 const REMOTE: [u32; 5] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f];
@@ -52,18 +58,46 @@ pub fn linking(root: &OwnedFd) -> Result<(Linking, Option<OwnedFd>)> {
 }
 
 /// Whether a file is found under its name in the other case. Some file systems do that in some directories alone, so
-/// only trying tells. Also the file that was made for it.
-pub fn folds_case(root: &OwnedFd) -> Result<(bool, Option<OwnedFd>)> {
-    let probe = match sys::create_private(root, PROBE) {
-        // A killed run has left it.
-        Err(Errno::EXIST) => None,
-        made => Some(made?),
-    };
-    let found = rustix::fs::accessat(root, PROBE.to_ascii_uppercase(), Access::EXISTS, AtFlags::empty()).is_ok();
-    match sys::unlink(root, PROBE) {
-        // Another process at the same point has removed it.
-        Ok(()) | Err(Errno::NOENT) => Ok((found, probe)),
-        Err(error) => Err(error),
+/// only trying tells; it is tried in `root`, from which the directories that are made below have it. Also the file that
+/// was made for it.
+pub fn folds_case(root: &OwnedFd) -> Result<(bool, OwnedFd)> {
+    for _ in 0..TRIES {
+        let name = unheard_of();
+        let probe = sys::create_private(root, &name)?;
+        // Where there are no locks, or not yet, another process takes it for one that a kill has left.
+        let _ = sys::lock(&probe);
+        let found = rustix::fs::accessat(root, name.to_ascii_uppercase(), Access::EXISTS, AtFlags::empty()).is_ok();
+        match sys::unlink(root, &name) {
+            // That it was not found says something only if it was there.
+            Err(Errno::NOENT) => {}
+            unlinked => return unlinked.map(|()| (found, probe)),
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// A name for a probe that no file has, nor another process gives one, whichever machine it is on.
+fn unheard_of() -> String {
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{BEGIN}{random:016x}{PART}")
+}
+
+/// Whether a probe may be called so.
+fn is_probe(name: &str) -> bool {
+    let random = name.strip_prefix(BEGIN).and_then(|name| name.strip_suffix(PART));
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Takes away a probe that a kill has left.
+fn sweep(root: &OwnedFd, name: &str, ours: Ours) {
+    if let Ok(file) = sys::open_to_lock(root, name)
+        && let Ok(stat) = sys::stat_open(&file)
+        && ours.keeps(&stat)
+        && stat.st_size == 0
+        && sys::lock(&file) != Err(Errno::WOULDBLOCK)
+    {
+        // One that stays does no harm.
+        let _ = sys::unlink(root, name);
     }
 }
 
@@ -72,15 +106,52 @@ pub fn is_remote(root: &OwnedFd) -> bool {
     rustix::fs::fstatfs(root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u32)))
 }
 
-/// Looks for partial files that earlier runs left; in a large directory they are always possible.
-pub fn partials(root: &OwnedFd) -> Result<Partials> {
+/// Looks for partial files that earlier runs left; in a large directory they are always possible. Probes of theirs are
+/// taken away.
+pub fn partials(root: &OwnedFd, ours: Ours) -> Result<Partials> {
     let listing = sys::open(root, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut partials = Partials::None;
     for (at, entry) in Dir::new(listing)?.enumerate() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if at >= ENTRIES_LOOKED_AT || name.ends_with(b".part") || name.ends_with(b".part.meta") {
+        if let Some(probe) = std::str::from_utf8(name).ok().filter(|name| is_probe(name)) {
+            sweep(root, probe, ours);
+        } else if name.ends_with(b".part") || name.ends_with(b".part.meta") {
+            partials = Partials::Possible;
+        }
+        if at >= ENTRIES_LOOKED_AT {
             return Ok(Partials::Possible);
         }
     }
-    Ok(Partials::None)
+    Ok(partials)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::CWD;
+
+    use super::*;
+
+    #[test]
+    fn probes_that_a_kill_has_left_are_taken_away_and_nothing_else() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let root = sys::open_directory(CWD, dir.path(), OFlags::empty())?;
+        let ours = Ours::by(None);
+        let (left, full, held) = (unheard_of(), unheard_of(), unheard_of());
+        fs::write(dir.path().join(".fetchmany-case.part"), "mine")?;
+        fs::write(dir.path().join(".fetchmany-case-mine.part"), "")?;
+        fs::write(dir.path().join(&full), "mine")?;
+        drop(sys::create_private(&root, &left)?);
+        let running = sys::create_private(&root, &held)?;
+        sys::lock(&running)?;
+        assert!(!folds_case(&root)?.0);
+        assert_eq!(partials(&root, ours)?, Partials::Possible);
+        let is_there = |name: &str| dir.path().join(name).exists();
+        assert!(is_there(".fetchmany-case.part") && is_there(".fetchmany-case-mine.part"));
+        assert!(is_there(&full) && is_there(&held) && !is_there(&left));
+        assert_eq!(fs::read_dir(dir.path())?.count(), 4);
+        Ok(())
+    }
 }

@@ -103,10 +103,10 @@ impl Tree {
         let (linking, unnamed) =
             probe::linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
         let flushing = if probe::is_remote(&root) { flushing.max(Flushing::BeforePublishing) } else { flushing };
-        let partials = Cell::new(probe::partials(&root).unwrap_or(Partials::Possible));
         let recent = RefCell::new(VecDeque::with_capacity(RECENT));
-        let (folds_case, named) = probe::folds_case(&root).unwrap_or((false, None));
+        let (folds_case, named) = probe::folds_case(&root).map_or((false, None), |(folds, file)| (folds, Some(file)));
         let ours = Ours::by(unnamed.or(named).as_ref());
+        let partials = Cell::new(probe::partials(&root, ours).unwrap_or(Partials::Possible));
         Ok(Tree {
             given,
             root: Rc::new(root),
