@@ -1,5 +1,9 @@
 //! `--dry-run`: what would happen, and nothing that does.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
 use crate::harness::{Fetch, Place, Reply, Server};
 
 fn server() -> Server {
@@ -98,6 +102,33 @@ fn an_output_directory_that_is_missing_is_not_made_and_one_that_cannot_be_is_tol
     assert!(!run.stderr_text().contains("run again"), "{run}");
     Fetch::new().args(["--dry-run", "--fifo", "pipe"]).run().assert_exit(2);
     assert!(server.seen().is_empty());
+}
+
+#[test]
+fn nothing_is_made_in_the_output_directory_or_above_it_not_even_for_a_moment() {
+    let server = server();
+    let place = Place::new();
+    place.write("out/there", "already");
+    // The times of directories: the smallest step of them may be longer than a run.
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let directory = |name: &str| fs::File::open(place.path(name)).expect("it is there");
+    for name in ["out", ""] {
+        directory(name).set_modified(old).expect("set its time");
+    }
+    for args in [["-d", "out"], ["-d", "new/out"], ["-d", "out/new"]] {
+        place.fetch().arg("--dry-run").args(args).arg(server.url("/a")).run().assert_exit(0);
+        for name in ["out", ""] {
+            let modified = directory(name).metadata().and_then(|metadata| metadata.modified()).expect("a time");
+            assert_eq!(modified, old, "{args:?}: {name:?}");
+        }
+    }
+    // What cannot be written is told of all the same.
+    fs::set_permissions(place.path("out"), fs::Permissions::from_mode(0o555)).expect("make it read-only");
+    for dir in ["out", "out/new"] {
+        let fetch = place.fetch().args(["--dry-run", "-d", dir]).arg(server.url("/a"));
+        let Some(fetch) = fetch.held_to_permissions() else { return };
+        fetch.run().assert_exit(3).assert_stderr_has("write to output directory");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Access, AtFlags, Dir, OFlags};
+use rustix::fs::{Access, AtFlags, Dir, FileType, OFlags, Stat};
 use rustix::io::{Errno, Result};
 
 use super::names::PART;
@@ -44,13 +44,52 @@ pub enum Partials {
     Possible,
 }
 
-/// Proves that files can be made in `root`, without leaving one, and finds out how; also such a file.
-pub fn linking(root: &OwnedFd) -> Result<(Linking, Option<OwnedFd>)> {
+/// What was found out.
+#[derive(Debug)]
+pub struct Found {
+    /// How a file gets its name.
+    pub linking: Linking,
+    /// Whether there are partial files.
+    pub partials: Partials,
+    /// Whether names that differ only in case are one name.
+    pub folds_case: bool,
+    /// What files of ours look like.
+    pub ours: Ours,
+}
+
+/// Proves that files can be made in `root`, without leaving one, and finds out the rest in the same way.
+///
+/// # Errors
+/// They cannot.
+pub fn by_trying(root: &OwnedFd) -> Result<Found> {
+    let (linking, unnamed) = linking(root)?;
+    let (folds_case, named) = folds_case(root).map_or((false, None), |(folds, file)| (folds, Some(file)));
+    let ours = Ours::by(unnamed.or(named).as_ref());
+    let partials = partials(root, ours).unwrap_or(Partials::Possible);
+    Ok(Found { linking, partials, folds_case, ours })
+}
+
+/// The same for a run that makes nothing, as far as it can be seen from outside.
+///
+/// # Errors
+/// `root` is not to be written to.
+pub fn by_looking(root: &OwnedFd) -> Result<Found> {
+    is_writable(root)?;
+    let folds_case = finds_other_case(root).unwrap_or(false);
+    Ok(Found { linking: Linking::Refused, partials: Partials::Possible, folds_case, ours: Ours::by(None) })
+}
+
+fn is_writable(root: &OwnedFd) -> Result<()> {
+    rustix::fs::accessat(root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
+}
+
+/// Finds out how files in `root` get their names; also such a file.
+fn linking(root: &OwnedFd) -> Result<(Linking, Option<OwnedFd>)> {
     match sys::create_private_unnamed(root) {
         Ok(file) => Ok((Linking::Descriptor, Some(file))),
         // EOPNOTSUPP from the file system; the others from kernels before O_TMPFILE (open(2)).
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
-            rustix::fs::accessat(root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
+            is_writable(root)?;
             Ok((Linking::Refused, None))
         }
         Err(error) => Err(error),
@@ -60,7 +99,7 @@ pub fn linking(root: &OwnedFd) -> Result<(Linking, Option<OwnedFd>)> {
 /// Whether a file is found under its name in the other case. Some file systems do that in some directories alone, so
 /// only trying tells; it is tried in `root`, from which the directories that are made below have it. Also the file that
 /// was made for it.
-pub fn folds_case(root: &OwnedFd) -> Result<(bool, OwnedFd)> {
+fn folds_case(root: &OwnedFd) -> Result<(bool, OwnedFd)> {
     for _ in 0..TRIES {
         let name = unheard_of();
         let probe = sys::create_private(root, &name)?;
@@ -74,6 +113,23 @@ pub fn folds_case(root: &OwnedFd) -> Result<(bool, OwnedFd)> {
         }
     }
     Err(Errno::AGAIN)
+}
+
+/// Whether the first entry of `root` that can tell is found under its name in the other case.
+fn finds_other_case(root: &OwnedFd) -> Result<bool> {
+    for entry in entries(root)?.take(ENTRIES_LOOKED_AT) {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        let upper = name.to_ascii_uppercase();
+        let other = if upper == name { name.to_ascii_lowercase() } else { upper };
+        // Of several names of one file each may be its own.
+        let stat = sys::stat(root, name)?;
+        if other != name && (stat.st_nlink == 1 || FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
+            let is_it = |found: Stat| (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino);
+            return Ok(sys::stat(root, &other).is_ok_and(is_it));
+        }
+    }
+    Ok(false)
 }
 
 /// A name for a probe that no file has, nor another process gives one, whichever machine it is on.
@@ -108,10 +164,9 @@ pub fn is_remote(root: &OwnedFd) -> bool {
 
 /// Looks for partial files that earlier runs left; in a large directory they are always possible. Probes of theirs are
 /// taken away.
-pub fn partials(root: &OwnedFd, ours: Ours) -> Result<Partials> {
-    let listing = sys::open(root, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+fn partials(root: &OwnedFd, ours: Ours) -> Result<Partials> {
     let mut partials = Partials::None;
-    for (at, entry) in Dir::new(listing)?.enumerate() {
+    for (at, entry) in entries(root)?.enumerate() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if let Some(probe) = std::str::from_utf8(name).ok().filter(|name| is_probe(name)) {
@@ -126,6 +181,10 @@ pub fn partials(root: &OwnedFd, ours: Ours) -> Result<Partials> {
     Ok(partials)
 }
 
+fn entries(root: &OwnedFd) -> Result<Dir> {
+    Dir::new(sys::open(root, ".", OFlags::RDONLY | OFlags::DIRECTORY)?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -133,6 +192,20 @@ mod tests {
     use rustix::fs::CWD;
 
     use super::*;
+
+    #[test]
+    fn names_of_one_file_in_both_cases_do_not_make_them_one_name() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let root = sys::open_directory(CWD, dir.path(), OFlags::empty())?;
+        fs::write(dir.path().join("a"), "")?;
+        assert!(!finds_other_case(&root)?);
+        fs::hard_link(dir.path().join("a"), dir.path().join("A"))?;
+        assert!(!finds_other_case(&root)?);
+        fs::write(dir.path().join("B"), "")?;
+        fs::write(dir.path().join("b"), "")?;
+        assert!(!by_looking(&root)?.folds_case);
+        Ok(())
+    }
 
     #[test]
     fn probes_that_a_kill_has_left_are_taken_away_and_nothing_else() -> anyhow::Result<()> {

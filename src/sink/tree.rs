@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::{Errno, Result};
 
 use super::ours::Ours;
-use super::probe::{self, Linking, Partials};
+use super::probe::{self, Found, Linking, Partials};
 use super::sys;
 use super::writer::Writer;
 
@@ -69,7 +69,8 @@ impl Tree {
         // A relative path ends in the current directory, which is there.
         let there = given.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
         let there = there.unwrap_or(Path::new("/")).to_owned();
-        Ok(Tree { absent: there != given, given, is_real: false, ..Tree::open(there)? })
+        let absent = there != given;
+        Ok(Tree { absent, given, is_real: false, ..Tree::at(there, Flushing::Never, probe::by_looking)? })
     }
 
     /// Opens the directory `given`, made when it is missing; an empty path is the current directory.
@@ -89,31 +90,32 @@ impl Tree {
     }
 
     fn make(given: PathBuf, flushing: Flushing) -> anyhow::Result<Tree> {
-        let path = if given.as_os_str().is_empty() { Path::new(".") } else { &given };
-        if std::fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
-            bail!("output directory {}: it is a file", path.display());
-        }
         let flush = |parent: &Path| match flushing {
             Flushing::Durable => sys::flush_directory(sys::open_directory(CWD, parent, OFlags::empty())?),
             Flushing::Never | Flushing::BeforePublishing => Ok(()),
         };
-        sys::make_directories(path, flush).with_context(|| format!("make output directory {}", path.display()))?;
+        sys::make_directories(&given, flush).with_context(|| format!("make output directory {}", given.display()))?;
+        Tree::at(given, flushing, probe::by_trying)
+    }
+
+    /// The directory `given`, which is there and of which `probe` finds out what it can do.
+    fn at(given: PathBuf, flushing: Flushing, probe: fn(&OwnedFd) -> Result<Found>) -> anyhow::Result<Tree> {
+        let path = if given.as_os_str().is_empty() { Path::new(".") } else { &given };
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
+            bail!("output directory {}: it is a file", path.display());
+        }
         let root = sys::open_directory(CWD, path, OFlags::empty())
             .with_context(|| format!("open output directory {}", path.display()))?;
-        let (linking, unnamed) =
-            probe::linking(&root).with_context(|| format!("write to output directory {}", path.display()))?;
+        let Found { linking, partials, folds_case, ours } =
+            probe(&root).with_context(|| format!("write to output directory {}", path.display()))?;
         let flushing = if probe::is_remote(&root) { flushing.max(Flushing::BeforePublishing) } else { flushing };
-        let recent = RefCell::new(VecDeque::with_capacity(RECENT));
-        let (folds_case, named) = probe::folds_case(&root).map_or((false, None), |(folds, file)| (folds, Some(file)));
-        let ours = Ours::by(unnamed.or(named).as_ref());
-        let partials = Cell::new(probe::partials(&root, ours).unwrap_or(Partials::Possible));
         Ok(Tree {
             given,
             root: Rc::new(root),
             absent: false,
-            recent,
+            recent: RefCell::new(VecDeque::with_capacity(RECENT)),
             linking: Cell::new(linking),
-            partials,
+            partials: Cell::new(partials),
             flushing,
             folds_case,
             ours,
