@@ -1,5 +1,9 @@
 //! A disk that is slower than the network: what is written to it waits, and nothing else does.
 
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
 use crate::harness::authority::Alpn;
@@ -79,5 +83,39 @@ fn a_slow_disk_gets_whole_bodies_in_their_order() {
         let run = fetch.run();
         run.assert_exit(0).check_invariants(2);
         assert!((0..2).all(|name| run.place().read(&format!("out/{name}")) == body), "{run}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_early_does_not_wait_for_the_disk() {
+    let body: Vec<u8> = (0..64_000_000_u32).map(|at| (at ^ at >> 8) as u8).collect();
+    let large = body.clone();
+    let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+        "/large" => Reply::ok(large.clone()).header("etag", "\"1\""),
+        path => Reply::ok(path.to_owned()),
+    });
+    // The reader of standard output goes away, or results cannot be written.
+    for (args, exit) in [(&["--json"][..], 141), (&["-q", "--results", "/dev/full"], 3)] {
+        let (mut reader, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map(|(read, write)| (File::from(read), Stdio::from(write)))
+            .expect("make a pipe");
+        let fetch = Fetch::new().args(["-d", "out", "--retry", "0"]).args(args).stdin(Stdin::Open).stdout(stdout);
+        let place = fetch.place().clone();
+        // What waits by then takes longer than the program is waited for.
+        let Some(fetch) = fetch.inject_at("out/large.part", "pwrite64:delay_enter=10000000") else { return };
+        let mut running = fetch.start();
+        running.write_stdin(format!("{}\n", server.url("/large")));
+        until("a slow write", || !place.trace().is_empty());
+        running.write_stdin(format!("{}\n", server.url("/a")));
+        if exit == 141 {
+            reader.read_exact(&mut [0]).expect("a record");
+            drop(reader);
+            running.write_stdin(format!("{}\n", server.url("/b")));
+        }
+        let run = running.finish();
+        assert_eq!(run.code().unwrap_or(141), exit, "{run}");
+        let left = place.read("out/large.part");
+        assert!(left.len() >= 1 << 20 && body.starts_with(&left), "{} bytes\n{run}", left.len());
+        assert!(place.exists("out/large.part.meta"), "{run}");
     }
 }

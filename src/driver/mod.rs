@@ -33,7 +33,7 @@ const BACKLOG: usize = 1 << 20;
 const SHOWN: usize = 64;
 /// How often a daemon looks after its pipe.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
-/// How long a reader of standard output may take after the second signal.
+/// How long a reader of standard output may take after the second signal, and the disk over what runs at an early end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The run.
@@ -146,6 +146,9 @@ impl Driver {
     /// Fetches everything, and says how the program ends.
     pub fn run(mut self) -> Result<Exit, Fatal> {
         let end = self.turns();
+        if !matches!(end, Ok(End::Complete)) {
+            self.leave();
+        }
         // Where this fails the run has ended for the same reason, or for another.
         let _ = self.journal.flush();
         // What is settled is told, however the run ends; it ended already if this fails too.
@@ -158,6 +161,20 @@ impl Driver {
                 saved.transpose().or_exit(Exit::Local)?;
                 self.broken.take().map_or_else(|| Ok(self.exit()), Err)
             }
+        }
+    }
+
+    /// The run ends while transfers run, and nobody is told of them: what came is left to be continued.
+    fn leave(&mut self) {
+        self.sink.hurry(Instant::now() + LAST_WORDS);
+        self.engine.cancel();
+        while let Some(done) = self.engine.finished() {
+            if let Some(body) = done.body {
+                self.sink.abandon(body, done.result.as_ref().err());
+            }
+        }
+        for whole in std::mem::take(&mut self.landing) {
+            self.sink.abandon(whole.body, None);
         }
     }
 

@@ -128,7 +128,7 @@ impl Account {
     }
 }
 
-/// A file that is written by a [`Writer`]. Dropped it has been settled, or broken off.
+/// A file that is written by a [`Writer`]. Dropped it is broken off at once, unless it was settled.
 #[derive(Debug)]
 pub struct Behind {
     writer: Rc<Writer>,
@@ -215,8 +215,8 @@ impl Behind {
 
 impl Drop for Behind {
     fn drop(&mut self) {
-        // Who cares has asked.
-        let _ = self.settle();
+        // Whoever cares has asked, and waited.
+        let _ = self.account.settled(Some(Instant::now()));
     }
 }
 

@@ -76,12 +76,13 @@ fn what_came_in_a_turn_is_written_without_more_of_it() -> anyhow::Result<()> {
 }
 
 #[test]
-fn who_drops_it_has_the_file_alone() -> anyhow::Result<()> {
+fn who_has_settled_it_has_the_file_alone() -> anyhow::Result<()> {
     let Some(writer) = running() else { return Ok(()) };
     for _ in 0..200 {
         let (file, shared) = file()?;
-        let mut behind = Behind::new(&writer, &shared, 0);
-        behind.as_mut().map_or(Ok(()), |behind| behind.write(&[b'x'; 100_000]))?;
+        let Some(mut behind) = Behind::new(&writer, &shared, 0) else { return Ok(()) };
+        behind.write(&[b'x'; 100_000])?;
+        behind.settle()?;
         drop(behind);
         assert_eq!(Arc::strong_count(&shared), 1);
         assert_eq!(file.metadata()?.len(), 100_000);
@@ -149,15 +150,17 @@ fn there_is_no_room_until_half_of_too_much_is_written() -> anyhow::Result<()> {
 }
 
 #[test]
-fn who_breaks_off_does_not_wait_for_a_write_that_never_ends() -> anyhow::Result<()> {
+fn who_breaks_off_or_drops_it_does_not_wait_for_a_write_that_never_ends() -> anyhow::Result<()> {
     let Some(writer) = running() else { return Ok(()) };
-    let (_, shared) = file()?;
-    let Some(mut behind) = Behind::new(&writer, &shared, 0) else { return Ok(()) };
-    behind.write(b"x")?;
-    let account = Arc::clone(&behind.account);
-    account.balance().orders += 1;
-    behind.break_off(Instant::now());
-    assert_eq!(account.error(), Err(Errno::CANCELED), "nothing is written to it any more");
+    for leave in [drop, |behind: Behind| behind.break_off(Instant::now())] {
+        let (_, shared) = file()?;
+        let Some(mut behind) = Behind::new(&writer, &shared, 0) else { return Ok(()) };
+        behind.write(b"x")?;
+        let account = Arc::clone(&behind.account);
+        account.balance().orders += 1;
+        leave(behind);
+        assert_eq!(account.error(), Err(Errno::CANCELED), "nothing is written to it any more");
+    }
     Ok(())
 }
 
