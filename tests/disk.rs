@@ -322,3 +322,31 @@ fn a_file_that_is_too_large_for_the_process_costs_itself_alone() {
     assert!(failed["errormsg"].as_str().is_some_and(|why| why.ends_with("File too large")), "{run}");
     assert_eq!(place.names("out"), ["a", "b"], "{run}");
 }
+
+#[test]
+fn behind_a_part_of_a_body_nothing_comes_out_on_standard_output() {
+    const LENGTH: usize = 1_500_000;
+    // What is read from a temporary file at a time; the dynamic linker reads less.
+    const CHUNK: &str = ", 262144, ";
+    let server = Server::http(|seen: &Seen| Reply::ok(seen.path[1..].repeat(LENGTH)));
+    let fetch = || Fetch::new().args(["-o", "-", "-j", "3"]).urls(&["/a", "/b", "/c"].map(|path| server.url(path)));
+    let Some(whole) = fetch().strace(["-e", "trace=pread64"]) else { return };
+    let whole = whole.run();
+    assert_eq!(whole.assert_exit(0).stdout.len(), 3 * LENGTH, "{whole}");
+    let trace = whole.place().trace();
+    let first = 1 + trace.iter().position(|line| line.contains(CHUNK)).expect("a body that is read again");
+    let lengths = |run: &Finished| {
+        let mut lengths = [b"a", b"b", b"c"].map(|body| run.stdout.iter().filter(|byte| **byte == body[0]).count());
+        lengths.sort();
+        lengths
+    };
+    let missed = fetch().inject(&format!("pread64:error=EIO:when={first}")).expect("strace was there").run();
+    missed.assert_exit(1).assert_stderr_has("read temporary file for standard output: Input/output error");
+    assert_eq!(lengths(&missed), [0, LENGTH, LENGTH], "it alone, of which nothing was written\n{missed}");
+    let broken = fetch().inject(&format!("pread64:error=EIO:when={}", first + 1)).expect("strace was there").run();
+    let letter = char::from(broken.stdout[0]);
+    let part = format!("a part of the body of {}", server.url(&format!("/{letter}")));
+    broken.assert_exit(3).assert_stderr_has(&format!("fetchmany: write standard output: {part} alone was written"));
+    let [none, nothing, some] = lengths(&broken);
+    assert!(none == 0 && nothing == 0 && (1..LENGTH).contains(&some), "{broken}");
+}

@@ -216,7 +216,7 @@ impl Sink {
                 }
                 body
             }
-            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool()), limit, promises),
+            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool(&job.url)), limit, promises),
             Landing::Discard => Body::new(Place::Nowhere, limit, promises),
         };
         body.promise(size)

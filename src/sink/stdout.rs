@@ -1,5 +1,5 @@
 //! Whole bodies on standard output, one after another: each is spooled until it is whole, then written as fast as
-//! the reader takes it.
+//! the reader takes it. Behind a part of a body nothing is written any more: it would be taken for the rest.
 //!
 //! Must not know what is in them.
 
@@ -25,7 +25,7 @@ const CHUNK: usize = 256 * 1024;
 pub enum Lost {
     /// Nobody reads: the end of the run, quietly, as by SIGPIPE.
     ReaderGone,
-    /// The write failed, and how: a full disk behind `>`, for example.
+    /// The write failed, and how: a full disk behind `>`, for example. Or a body is there in part.
     Failed(String),
 }
 
@@ -57,10 +57,10 @@ impl Stdout {
         self.lost.as_ref()
     }
 
-    /// An empty body.
-    pub fn spool(&mut self) -> Spool {
+    /// An empty body, of `url`.
+    pub fn spool(&mut self, url: &str) -> Spool {
         self.bodies += 1;
-        Spool { body: self.bodies, kept: Vec::new(), file: None, length: 0, sent: 0 }
+        Spool { body: self.bodies, url: url.to_owned(), kept: Vec::new(), file: None, length: 0, sent: 0 }
     }
 
     /// Writes what the reader takes of `spool`; pending too while another body has its turn.
@@ -68,27 +68,29 @@ impl Stdout {
     /// # Errors
     /// Standard output is lost, or the temporary file cannot be read.
     pub fn publish(&mut self, spool: &mut Spool) -> Poll<Result<(), Fault>> {
+        if let Some(lost) = &self.lost {
+            return Poll::Ready(Err(fault(lost)));
+        }
         if self.turn.is_some_and(|body| body != spool.body) {
             return Poll::Pending;
         }
         self.turn = Some(spool.body);
-        let sent = if self.lost.is_some() { Err(lost(self.lost.as_ref())) } else { self.send(spool) };
-        match sent {
+        match self.send(spool) {
             Ok(false) => Poll::Pending,
             Ok(true) => {
                 self.turn = None;
                 Poll::Ready(Ok(()))
             }
             Err(fault) => {
-                self.turn = None;
+                self.abandon(spool);
                 Poll::Ready(Err(fault))
             }
         }
     }
 
-    /// Gives up on `spool`; the next body has its turn, also when this one was written in part.
+    /// Gives up on `spool`; the next body has its turn, but never when this one was written in part.
     pub fn abandon(&mut self, spool: &Spool) {
-        if self.turn == Some(spool.body) {
+        if self.turn == Some(spool.body) && spool.sent == 0 {
             self.turn = None;
         }
     }
@@ -96,26 +98,33 @@ impl Stdout {
     /// `true` when all of it is written.
     fn send(&mut self, spool: &mut Spool) -> Result<bool, Fault> {
         while spool.sent < spool.length {
-            let data = spool.unsent(&mut self.buffer)?;
-            match self.outlet.write(data) {
-                Ok(0) => self.lost = Some(Lost::Failed(reason(io::Error::from(io::ErrorKind::WriteZero)))),
-                Ok(taken) => spool.sent += taken as u64,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.lost = Some(Lost::ReaderGone),
-                Err(error) => self.lost = Some(Lost::Failed(reason(error))),
-            }
-            if self.lost.is_some() {
-                return Err(lost(self.lost.as_ref()));
-            }
+            let lost = match spool.unsent(&mut self.buffer) {
+                Ok(data) => match self.outlet.write(data) {
+                    Ok(0) => Lost::Failed(reason(io::Error::from(io::ErrorKind::WriteZero))),
+                    Ok(taken) => {
+                        spool.sent += taken as u64;
+                        continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Lost::ReaderGone,
+                    Err(error) => Lost::Failed(reason(error)),
+                },
+                Err(fault) if spool.sent == 0 => return Err(fault),
+                Err(fault) => {
+                    let why = fault.into_failure().message;
+                    Lost::Failed(format!("a part of the body of {} alone was written: {why}", spool.url))
+                }
+            };
+            return Err(fault(self.lost.insert(lost)));
         }
         Ok(true)
     }
 }
 
-fn lost(lost: Option<&Lost>) -> Fault {
+fn fault(lost: &Lost) -> Fault {
     match lost {
-        Some(Lost::Failed(why)) => Fault::local(format!("write standard output: {why}")),
-        Some(Lost::ReaderGone) | None => Fault::system("write", "standard output", Errno::PIPE),
+        Lost::Failed(why) => Fault::local(format!("write standard output: {why}")),
+        Lost::ReaderGone => Fault::system("write", "standard output", Errno::PIPE),
     }
 }
 
@@ -124,6 +133,8 @@ fn lost(lost: Option<&Lost>) -> Fault {
 pub struct Spool {
     /// Which body it is.
     body: u64,
+    /// Whose, as it is shown.
+    url: String,
     /// All of it, unless there is a file.
     kept: Vec<u8>,
     file: Option<OwnedFd>,
@@ -204,7 +215,7 @@ mod tests {
     #[test]
     fn bodies_come_out_whole_one_after_another_as_the_reader_takes_them() -> anyhow::Result<()> {
         let (reader, mut stdout) = piped()?;
-        let (mut first, mut second) = (stdout.spool(), stdout.spool());
+        let (mut first, mut second) = (stdout.spool("http://h/"), stdout.spool("http://h/"));
         let body: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
         for piece in body.chunks(10_000) {
             told(first.write(piece))?;
@@ -226,13 +237,40 @@ mod tests {
     }
 
     #[test]
-    fn a_body_given_up_half_way_lets_the_next_have_its_turn() -> anyhow::Result<()> {
+    fn a_body_given_up_lets_the_next_have_its_turn_but_not_half_way() -> anyhow::Result<()> {
         let (_reader, mut stdout) = piped()?;
-        let (mut first, mut second) = (stdout.spool(), stdout.spool());
+        let [mut first, mut second, mut third] = [(); 3].map(|()| stdout.spool("http://h/"));
         told(first.write(&[b'x'; 200_000]))?;
+        told(second.write(b"second"))?;
+        stdout.turn = Some(first.body);
+        stdout.abandon(&first);
+        assert!(stdout.publish(&mut third).is_ready());
         assert!(stdout.publish(&mut first).is_pending());
         stdout.abandon(&first);
-        assert!(stdout.publish(&mut second).is_ready());
+        assert!(stdout.publish(&mut second).is_pending(), "it would be taken for the rest");
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_read_again_costs_itself_alone_unless_a_part_of_it_was_written() -> anyhow::Result<()> {
+        let (reader, mut stdout) = piped()?;
+        let [mut first, mut second, mut third] = [(); 3].map(|()| stdout.spool("http://h/"));
+        for spool in [&mut first, &mut second] {
+            told(spool.write(&[b'x'; 200_000]))?;
+        }
+        let empty = || -> anyhow::Result<Option<OwnedFd>> { Ok(Some(tempfile::tempfile()?.into())) };
+        first.file = empty()?;
+        assert!(matches!(stdout.publish(&mut first), Poll::Ready(Err(_))));
+        stdout.abandon(&first);
+        assert!(stdout.lost().is_none() && stdout.publish(&mut second).is_pending());
+        second.file = empty()?;
+        read(&reader)?;
+        assert!(matches!(stdout.publish(&mut second), Poll::Ready(Err(_))));
+        assert!(
+            matches!(stdout.lost(), Some(Lost::Failed(why)) if why.contains("a part of the body of http://h/ alone"))
+        );
+        told(third.write(b"third"))?;
+        assert!(matches!(stdout.publish(&mut third), Poll::Ready(Err(_))));
         Ok(())
     }
 
@@ -241,7 +279,7 @@ mod tests {
         let (reader, mut stdout) = piped()?;
         drop(reader);
         for _ in 0..2 {
-            let mut spool = stdout.spool();
+            let mut spool = stdout.spool("http://h/");
             told(spool.write(b"x"))?;
             assert!(matches!(stdout.publish(&mut spool), Poll::Ready(Err(_))));
             assert_eq!(stdout.lost(), Some(&Lost::ReaderGone));
