@@ -3,6 +3,7 @@
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::cancelled;
 use crate::job::{ErrorClass, Failure, Hop, Job, Stats};
 use crate::sink::Body;
 
@@ -33,6 +34,13 @@ impl Done {
         Done { job, body, result: Err(failure), stats, retry_after, connected: false, hop, started: now }
     }
 
+    /// Nobody waits for it any more: it is cancelled, unless it had failed before and is over with.
+    pub(super) fn cancel(&mut self) {
+        if self.result.is_ok() || self.poll_settled().is_pending() {
+            self.result = Err(cancelled());
+        }
+    }
+
     /// Whether what came is where it belongs, unless nobody waits for it any more.
     pub(super) fn poll_settled(&self) -> Poll<()> {
         let is_left = matches!(&self.result, Err(failure) if failure.class == ErrorClass::Cancelled);
@@ -48,5 +56,22 @@ impl Done {
     /// Whether it can be given back.
     pub(super) fn poll(&mut self, bytes: &mut u64) -> Poll<()> {
         if self.poll_settled().is_pending() { Poll::Pending } else { self.catch_up(bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Host;
+
+    #[test]
+    fn what_is_cancelled_is_not_whole_any_more_and_a_failure_stays_one() {
+        let host = Host { tls: false, name: "h".into(), port: 80 };
+        let mut done = Done::unsent(Job::of(host), Failure::local("no file"), Instant::now());
+        for (result, class) in [(Ok(()), ErrorClass::Cancelled), (Err(Failure::local("x")), ErrorClass::Local)] {
+            done.result = result;
+            done.cancel();
+            assert_eq!(done.result.as_ref().err().map(|failure| failure.class), Some(class));
+        }
     }
 }

@@ -323,11 +323,9 @@ impl Engine {
         self.jar.as_mut().map_or(Ok(Vec::new()), |jar| jar.lines().context("read the cookies"))
     }
 
-    /// Ends every transfer now; each comes back with a failure of class `cancelled`.
+    /// Ends every transfer now; each comes back with a failure of class `cancelled`, or its own. None is whole from then on.
     pub fn cancel(&mut self) {
-        for done in self.finished.iter_mut().filter_map(|done| done.poll(&mut 0).is_pending().then_some(done)) {
-            done.result = Err(cancelled());
-        }
+        self.finished.iter_mut().for_each(Done::cancel);
         for entry in std::mem::take(&mut self.running).into_values() {
             self.end(entry, Err(cancelled()));
         }
