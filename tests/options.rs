@@ -357,6 +357,8 @@ fn values_that_mean_nothing_are_refused_before_anything_is_sent() {
         &["--oauth2-bearer", "@missing"],
         &["-u", "@missing"],
         &["-H", "@missing"],
+        &["-H", "Range: bytes=0-5"],
+        &["-H", "range:"],
         &["--proto", "=ftp"],
         &["--proto-redir", "-all"],
         &["--connect-to", "a:b"],

@@ -14,7 +14,8 @@ use super::values;
 pub struct RequestArgs {
     /// Add a request header, "Name: value"; "Name:" removes one; @FILE adds those in FILE, one a line
     ///
-    /// @- reads them from standard input, where that is not the list.
+    /// @- reads them from standard input, where that is not the list. Range is refused: only whole files are
+    /// fetched, and what broke off is continued by itself.
     #[arg(short = 'H', long = "header", value_name = "HEADER|@FILE", action = ArgAction::Append, value_parser = values::header)]
     pub headers: Vec<String>,
 

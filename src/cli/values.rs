@@ -156,14 +156,19 @@ pub fn method(text: &str) -> Result<String, String> {
     }
 }
 
-/// A header, or `@FILE`. libcurl sends it as it is: a line break would begin a header of its own.
+/// A header, or `@FILE`. libcurl sends it as it is: a line break would begin a header of its own. A part of a body would be
+/// published as if it were whole.
 pub fn header(text: &str) -> Result<String, String> {
     if text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
         return Err("control characters are not allowed".into());
     }
-    match text.starts_with('@') || text.contains([':', ';']) {
-        true => Ok(text.to_owned()),
-        false => Err("a header has the form \"Name: value\"".into()),
+    match text.split_once([':', ';']) {
+        _ if text.starts_with('@') => Ok(text.to_owned()),
+        Some((name, _)) if name.trim().eq_ignore_ascii_case("range") => {
+            Err("Range: only whole files are fetched; what broke off is continued by itself".into())
+        }
+        Some(_) => Ok(text.to_owned()),
+        None => Err("a header has the form \"Name: value\"".into()),
     }
 }
 

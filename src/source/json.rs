@@ -158,6 +158,9 @@ fn headers(value: &RawValue) -> Result<Vec<String>, Why> {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(format!("{name:?} is not the name of a header").into());
         }
+        if name.eq_ignore_ascii_case("range") {
+            return Err(format!("header {name:?}: only whole files are fetched").into());
+        }
         if value.as_ref().is_some_and(|value| value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t')) {
             return Err(format!("control character in the header {name:?}").into());
         }
@@ -259,6 +262,10 @@ mod tests {
             (
                 "{\"url\":\"http://h/\",\"headers\":{\"X\":\"S3CR3T\\r\\nY: 1\"}}",
                 "control character in the header \"X\"",
+            ),
+            (
+                "{\"url\":\"http://h/\",\"headers\":{\"range\":\"S3CR3T\"}}",
+                "header \"range\": only whole files are fetched",
             ),
             ("{\"url\":\"http://h/\",\"method\":\"GET /\"}", "\"method\" is not"),
             ("{\"url\":\"http://h/\",\"method\":\"HEAD\"}", "--head"),
