@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use rustix::process::Signal;
 
-use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, until};
+use crate::harness::{Fetch, Finished, Gate, Place, Reply, Seen, Server, Stream, until};
 
 const TAG: &str = "\"v1\"";
 const LENGTH: usize = 2 << 20;
@@ -390,4 +390,21 @@ fn a_file_of_the_run_is_known_by_what_it_is_too_and_otherwise_kept_as_any_other(
         assert_eq!(place.names("real"), names, "{run}");
         assert!(place.read_text("real/j").starts_with("fetchmany-journal"), "{run}");
     }
+}
+
+#[test]
+fn a_description_that_another_process_is_about_to_take_away_costs_an_attempt() {
+    let (place, gate) = (Place::new(), Gate::new());
+    let server = halting(&gate);
+    killed(&place, &server);
+    gate.open();
+    fs::remove_file(place.path("out/a.part")).expect("remove it");
+    let held = fs::File::open(place.path("out/a.part.meta")).expect("open it");
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).expect("lock it");
+    let running = fetch(&place, &server, &["/a"]).args(["-v", "--retry", "1"]).start();
+    running.wait_for_line(Stream::Err, "local: create a.part.meta");
+    drop(held);
+    let run = running.finish();
+    run.assert_exit(0).check_invariants(1);
+    assert!(place.read("out/a") == content() && place.names("out") == ["a"], "{run}");
 }

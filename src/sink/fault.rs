@@ -20,6 +20,8 @@ impl Fault {
         let failure = match lack(errno) {
             Some(lack) => failure.shortage(lack),
             None if is_full(errno) => failure.no_space(),
+            // Another process is at it.
+            None if errno == Errno::WOULDBLOCK => failure.passing(),
             None => failure,
         };
         Fault { failure, errno: Some(errno) }

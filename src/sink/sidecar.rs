@@ -9,7 +9,6 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 use rustix::fs::{OFlags, Stat};
 use rustix::io::{Errno, Result};
@@ -28,10 +27,7 @@ const FORMAT: u32 = 3;
 const LONGEST: usize = 128 * 1024;
 
 /// How often one is replaced that others make or hold; they do so for a few system calls.
-const TRIES: u32 = 64;
-
-/// How long they are given each time.
-const PAUSE: Duration = Duration::from_millis(1);
+const TRIES: u32 = 8;
 
 /// What a partial file is made from; one that was made from something else is not continued.
 #[derive(Debug, Clone)]
@@ -93,14 +89,14 @@ impl SideCar {
     /// replaced.
     ///
     /// # Errors
-    /// The file system refuses, or something that is no description of ours has the name.
+    /// The file system refuses, something that is no description of ours has the name (`EXIST`), or another process has
+    /// one there for now (`WOULDBLOCK`).
     pub fn write(&self, dir: &OwnedFd, part: &str, file: &str, ours: Ours) -> Result<()> {
         for _ in 0..TRIES {
             match self.create(dir, part, file) {
                 Err(Errno::EXIST) => match SideCar::hold(dir, part, ours) {
-                    Ok(None) => {}
+                    Ok(None) | Err(Errno::WOULDBLOCK) => {}
                     Ok(Some(_held)) => sys::unlink(dir, &SideCar::name(part))?,
-                    Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
                     Err(errno) => return Err(errno),
                 },
                 made => return made,
