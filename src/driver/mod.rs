@@ -51,8 +51,8 @@ pub struct Driver {
     /// Whether the number of transfers is found while running.
     auto: bool,
     shutdown: Shutdown,
-    /// Whole responses on their way into place: (when the attempt began is in each).
-    landing: VecDeque<Landing>,
+    /// Whole responses on their way into place.
+    landing: VecDeque<Whole>,
     /// Whether the source may have more without waiting.
     readable: bool,
     /// Whether the source has ended, or is not to be read any more.
@@ -72,10 +72,11 @@ pub struct Driver {
 }
 
 /// A whole response whose body is not yet where it belongs.
-struct Landing {
+struct Whole {
     job: Job,
     body: Body,
     stats: Option<Stats>,
+    /// When the attempt began.
     started: Instant,
 }
 

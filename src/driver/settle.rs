@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use super::{CHECK_EVERY, Driver, LAST_WORDS, Landing};
+use super::{CHECK_EVERY, Driver, LAST_WORDS, Whole};
 use crate::engine::Done;
 use crate::exit::Exit;
 use crate::fatal::Fatal;
@@ -54,7 +54,7 @@ impl Driver {
                 Landed::Waits => break,
                 Landed::Renamed => self.announce()?,
                 Landed::Done(outcome, saved) => {
-                    if let Some(Landing { job, stats, started, .. }) = self.landing.pop_front() {
+                    if let Some(Whole { job, stats, started, .. }) = self.landing.pop_front() {
                         self.record(job, outcome, stats, saved, started)?;
                     }
                 }
@@ -69,8 +69,8 @@ impl Driver {
         if !self.journal.is_written() {
             return Ok(());
         }
-        for Landing { job, body, .. } in &mut self.landing {
-            if let Some(placement) = self.sink.placement(job, body) {
+        for Whole { job, body, .. } in &mut self.landing {
+            if let Some(placement) = self.sink.prepare(job, body) {
                 self.journal.place(job, &placement);
             }
         }
@@ -108,7 +108,7 @@ impl Driver {
             }
             (Ok(()), Some(body)) => {
                 if let Verdict::Settled(job) = verdict {
-                    self.landing.push_back(Landing { job, body, stats, started });
+                    self.landing.push_back(Whole { job, body, stats, started });
                 }
                 return Ok(());
             }
@@ -252,7 +252,7 @@ impl Driver {
         for job in self.schedule.drain(self.now) {
             self.tell(job, Outcome::Cancelled(Cow::from("stopped")))?;
         }
-        for Landing { job, body, stats, started } in std::mem::take(&mut self.landing) {
+        for Whole { job, body, stats, started } in std::mem::take(&mut self.landing) {
             self.sink.abandon(body, None);
             self.record(job, Outcome::Cancelled(Cow::from("stopped")), stats, Saved::default(), started)?;
         }

@@ -2,7 +2,7 @@
 //!
 //! [`Sink::claim_unless`] gives a job its name when its line is read, [`Sink::body`] takes the bytes of one attempt, and
 //! [`Sink::publish`] makes them visible at once and whole, or [`Sink::abandon`] keeps or removes what is there.
-//! Touches nothing outside the output directory, follows no link below it and overwrites nothing unasked. Must not
+//! Touches no name outside the output directory, follows no link below it and overwrites nothing unasked. Must not
 //! know the network, retries or the command line.
 
 mod body;
@@ -92,7 +92,7 @@ pub enum Landed {
 /// Where bytes land.
 #[derive(Debug)]
 pub struct Sink {
-    landing: Landing,
+    kind: Kind,
     remote_time: bool,
     max_filesize: Option<u64>,
     sha256: bool,
@@ -104,8 +104,9 @@ pub struct Sink {
     keeps_keys: bool,
 }
 
+/// Which kind of place that is.
 #[derive(Debug)]
-enum Landing {
+enum Kind {
     Files(Files),
     Stdout(Stdout),
     Discard,
@@ -119,7 +120,7 @@ impl Sink {
     pub fn open(options: Options) -> anyhow::Result<Sink> {
         let Options { target, if_exists, remote_time, max_filesize, checksums, sha256, names_kept, .. } = options;
         let Options { own, name_from, continued, sync, run, .. } = options;
-        let landing = match target {
+        let kind = match target {
             Target::Files { dir, template } => {
                 let keep = match names_kept {
                     Some(most) => Keep::Latest(most),
@@ -134,18 +135,18 @@ impl Sink {
                 };
                 let claims = Claims::new(keep).folding(tree.folds_case());
                 let register = Register::new(Rc::new(tree), if_exists, claims, Own::of(&own, &path));
-                Landing::Files(Files::new(register, template, name_from, checksums, continued))
+                Kind::Files(Files::new(register, template, name_from, checksums, continued))
             }
-            Target::Stdout => Landing::Stdout(Stdout::new(Outlet::stdout())),
-            Target::Discard => Landing::Discard,
+            Target::Stdout => Kind::Stdout(Stdout::new(Outlet::stdout())),
+            Target::Discard => Kind::Discard,
         };
-        Ok(Sink { landing, remote_time, max_filesize, sha256, run, disk_full: false, hurry: None, keeps_keys: false })
+        Ok(Sink { kind, remote_time, max_filesize, sha256, run, disk_full: false, hurry: None, keeps_keys: false })
     }
 
     /// From now on names that `earlier` has of other runs are their owners' alone, and every job gets its key.
     pub fn respect(&mut self, earlier: Box<dyn Owners>) {
         self.keeps_keys = true;
-        if let Landing::Files(files) = &self.landing {
+        if let Kind::Files(files) = &self.kind {
             files.respect(earlier);
         }
     }
@@ -166,9 +167,9 @@ impl Sink {
                 return settled(job).map_or_else(|| Claim::Refuse(Failure::input(message)), Claim::Skip);
             }
         };
-        let claim = match &mut self.landing {
-            Landing::Files(files) => files.claim(job, given, settled),
-            Landing::Stdout(_) | Landing::Discard => {
+        let claim = match &mut self.kind {
+            Kind::Files(files) => files.claim(job, given, settled),
+            Kind::Stdout(_) | Kind::Discard => {
                 self.key_without_file(job);
                 settled(job).map_or(Claim::Fetch, Claim::Skip)
             }
@@ -192,7 +193,7 @@ impl Sink {
     /// it is not there.
     pub fn settled(&mut self, urlnum: u64) {
         // In a dry run no file appears that the next line of the same name would find.
-        if let (Landing::Files(files), Run::Real) = (&mut self.landing, self.run) {
+        if let (Kind::Files(files), Run::Real) = (&mut self.kind, self.run) {
             files.ended(urlnum);
         }
     }
@@ -208,30 +209,30 @@ impl Sink {
             ..Promises::default()
         };
         let size = job.particulars.as_ref().and_then(|particulars| particulars.size);
-        let body = match &mut self.landing {
-            Landing::Files(files) => {
+        let body = match &mut self.kind {
+            Kind::Files(files) => {
                 let mut body = files.body(job, limit, promises);
                 if self.disk_full && files.tree().is_full() {
                     body.refusal.get_or_insert(Failure::local("no space is left on the disk").no_space());
                 }
                 body
             }
-            Landing::Stdout(stdout) => Body::new(Place::Spool(stdout.spool(&job.url)), limit, promises),
-            Landing::Discard => Body::new(Place::Nowhere, limit, promises),
+            Kind::Stdout(stdout) => Body::new(Place::Spool(stdout.spool(&job.url)), limit, promises),
+            Kind::Discard => Body::new(Place::Nowhere, limit, promises),
         };
         body.promise(size)
     }
 
     /// The turn is over: what came in it is on its way to the disk.
     pub fn hand_over(&self) {
-        if let Landing::Files(files) = &self.landing {
+        if let Kind::Files(files) = &self.kind {
             files.tree().writer().hand_over();
         }
     }
 
     /// Rings when the disk took what was waited for: [`Body::has_room`], [`Body::poll_settled`].
     pub fn bell(&self) -> Option<BorrowedFd<'_>> {
-        let Landing::Files(files) = &self.landing else { return None };
+        let Kind::Files(files) = &self.kind else { return None };
         files.tree().writer().bell()
     }
 
@@ -240,9 +241,10 @@ impl Sink {
         self.hurry = Some(until);
     }
 
-    /// Where [`Sink::publish`] is about to put a whole body; `None` where that is no file, or not to be.
-    pub fn placement<'a>(&self, job: &Job, body: &'a mut Body) -> Option<Placement<'a>> {
-        let Landing::Files(files) = &self.landing else { return None };
+    /// Readies a whole body for [`Sink::publish`], and says where that is about to put it; `None` where that is no file, or
+    /// not to be.
+    pub fn prepare<'a>(&self, job: &Job, body: &'a mut Body) -> Option<Placement<'a>> {
+        let Kind::Files(files) = &self.kind else { return None };
         body.finish(self.remote_time).ok().filter(|()| !body.is_unwanted())?;
         let Place::File(file) = &body.place else { return None };
         files.placement(job, file)
@@ -251,7 +253,7 @@ impl Sink {
     /// Whether an earlier run, that was about to put a file with this [`Placement::mark`] at `path`, did: then what
     /// stands for the name.
     pub fn recognize(&self, path: &str, mark: &str) -> Option<u64> {
-        let Landing::Files(files) = &self.landing else { return None };
+        let Kind::Files(files) = &self.kind else { return None };
         files.recognize(path, mark)
     }
 
@@ -261,15 +263,15 @@ impl Sink {
         let published = match (body.finish(self.remote_time), body.why_unwanted()) {
             (Err(failure), _) => Ok((Outcome::Failed(failure), None)),
             (Ok(()), Some(why)) => Ok((Outcome::Skipped(why), body.discard())),
-            (Ok(()), None) => match (&mut self.landing, &mut body.place) {
-                (Landing::Files(files), Place::File(file)) => match files.publish(file).transpose() {
+            (Ok(()), None) => match (&mut self.kind, &mut body.place) {
+                (Kind::Files(files), Place::File(file)) => match files.publish(file).transpose() {
                     None => match body.renamed() {
                         Ok(()) => return Landed::Renamed,
                         Err(failure) => Ok((Outcome::Failed(failure), None)),
                     },
                     Some(published) => published.map(|(outcome, name)| (outcome, Some(name))),
                 },
-                (Landing::Stdout(stdout), Place::Spool(spool)) => match stdout.publish(spool) {
+                (Kind::Stdout(stdout), Place::Spool(spool)) => match stdout.publish(spool) {
                     Poll::Pending => return Landed::Waits,
                     Poll::Ready(result) => result.map(|()| (Outcome::Ok, None)),
                 },
@@ -281,12 +283,12 @@ impl Sink {
         if let Outcome::Failed(failure) = &outcome {
             self.end(body, Some(failure));
         }
-        if let (Landing::Files(files), Outcome::Ok, Some(_)) = (&mut self.landing, &outcome, &body.renaming) {
+        if let (Kind::Files(files), Outcome::Ok, Some(_)) = (&mut self.kind, &outcome, &body.renaming) {
             files.count_listed(body.is_promised());
         }
-        let filename = match (&self.landing, name, &outcome) {
+        let filename = match (&self.kind, name, &outcome) {
             (_, _, Outcome::Failed(_)) => None,
-            (Landing::Files(files), Some(name), _) => Some(files.tree().path(name.path())),
+            (Kind::Files(files), Some(name), _) => Some(files.tree().path(name.path())),
             _ => None,
         };
         let saved = match outcome == Outcome::Ok && begun {
@@ -308,7 +310,7 @@ impl Sink {
     /// The path of the job's file from the current directory, whether or not it is there; in a dry run that which it would
     /// have. `None` where the name is found only when the file is whole.
     pub fn filename(&self, job: &Job) -> Option<PathBuf> {
-        let Landing::Files(files) = &self.landing else { return None };
+        let Kind::Files(files) = &self.kind else { return None };
         job.destination
             .as_ref()
             .filter(|_| self.run == Run::Dry || files.is_named(job))
@@ -323,18 +325,18 @@ impl Sink {
 
     /// Whether a later run skips what this one has fetched.
     pub fn keeps_what_is_there(&self) -> bool {
-        matches!(&self.landing, Landing::Files(files) if files.skips_what_is_there())
+        matches!(&self.kind, Kind::Files(files) if files.skips_what_is_there())
     }
 
     /// What to wait on after [`Poll::Pending`], until it is writable.
     pub fn stdout(&self) -> Option<BorrowedFd<'_>> {
-        let Landing::Stdout(stdout) = &self.landing else { return None };
+        let Kind::Stdout(stdout) = &self.kind else { return None };
         stdout.outlet().waitable()
     }
 
     /// Why standard output takes no more bodies, which ends the run.
     pub fn lost(&self) -> Option<&Lost> {
-        let Landing::Stdout(stdout) = &self.landing else { return None };
+        let Kind::Stdout(stdout) = &self.kind else { return None };
         stdout.lost()
     }
 
@@ -345,7 +347,7 @@ impl Sink {
 
     /// Files to be fetched so far that no line of the checksum file names, where there is one.
     pub fn unlisted(&self) -> u64 {
-        let Landing::Files(files) = &self.landing else { return 0 };
+        let Kind::Files(files) = &self.kind else { return 0 };
         files.unlisted()
     }
 
@@ -365,10 +367,10 @@ impl Sink {
             Some(ErrorClass::Http) => begun,
             _ => body.disk_full || (begun && body.size() == 0),
         };
-        match (&mut self.landing, &mut body.place) {
+        match (&mut self.kind, &mut body.place) {
             (_, Place::File(file)) if useless => file.remove(),
             (_, Place::File(file)) => file.keep(),
-            (Landing::Stdout(stdout), Place::Spool(spool)) => stdout.abandon(spool),
+            (Kind::Stdout(stdout), Place::Spool(spool)) => stdout.abandon(spool),
             (_, Place::Spool(_) | Place::Nowhere) => {}
         }
     }
