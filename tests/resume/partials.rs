@@ -47,7 +47,6 @@ fn what_was_asked_for_differently_is_not_continued() {
     for (args, continued) in [
         (&["--compressed"][..], false),
         (&["-H", "Accept: text/plain"], false),
-        (&["-H", "Range: bytes=0-5"], false),
         (&["-H", "If-Range: \"x\""], false),
         (&["--no-resume"], false),
         (&["-H", "X-Other: y"], true),
