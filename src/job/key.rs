@@ -8,39 +8,42 @@ pub const FREE_BITS: u64 = 3;
 /// What a job is known by: 64 bits for its name and 62 for what it is. Of ten million jobs, two are alike once in 10²³
 /// journals; and whoever looks for two that are, finds only jobs of his own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key(u128);
+pub struct Key {
+    name: u64,
+    owner: u64,
+}
 
 impl Key {
     /// The name `name` of `owner`.
     pub fn of(name: u64, owner: u64) -> Key {
-        Key::from(u128::from(name) << 64 | u128::from(owner))
+        Key { name, owner: owner & !FREE_BITS }
     }
 
     /// The owner of another name.
     pub fn with_name(self, name: u64) -> Key {
-        Key::of(name, self.owner())
+        Key { name, ..self }
     }
 
     /// What stands for its name.
     pub fn name(self) -> u64 {
-        (self.0 >> 64) as u64
+        self.name
     }
 
     /// What stands for whose that is.
     pub fn owner(self) -> u64 {
-        self.0 as u64
+        self.owner
     }
 
     /// All 128 bits, the lowest of which are 0.
     pub fn bits(self) -> u128 {
-        self.0
+        u128::from(self.name) << 64 | u128::from(self.owner)
     }
 }
 
 /// Those free bits are left out.
 impl From<u128> for Key {
     fn from(bits: u128) -> Key {
-        Key(bits & !u128::from(FREE_BITS))
+        Key::of((bits >> 64) as u64, bits as u64)
     }
 }
 
