@@ -163,6 +163,56 @@ fn what_broke_off_is_continued_whatever_its_name_will_be() {
     );
 }
 
+const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
+
+/// A server whose first answer to each URL breaks off; with the rest it says no more than it must (RFC 9110, section
+/// 15.3.7).
+fn terse() -> Server {
+    Server::http(|seen: &Seen| match (seen.header("range"), seen.header("if-range")) {
+        (Some("bytes=100000-"), Some("\"v\"")) => Reply::status(206)
+            .header("content-range", "bytes 100000-199999/200000")
+            .header("etag", "\"v\"")
+            .body(vec![b'y'; 100_000]),
+        _ => Reply::ok(vec![b'x'; 100_000])
+            .header("etag", "\"v\"")
+            .header("last-modified", NOON)
+            .header("content-disposition", "attachment; filename=\"../report.pdf\"")
+            .then_break()
+            .body(vec![b'y'; 100_000]),
+    })
+}
+
+#[test]
+fn what_was_continued_has_the_name_and_the_time_that_its_beginning_came_with() {
+    let bad = format!("{}  report.pdf\n", "0".repeat(64));
+    // What the first run is told beside, and whether it is the only one.
+    for (args, at_once) in [(&["-J"][..], true), (&["-J"], false), (&[], false)] {
+        let (place, server) = (Place::new(), terse());
+        let fetch = |args: &[&str]| {
+            let usual = ["--json", "-d", "out", "--retry-delay", "0"];
+            place.fetch().args(usual).args(args).arg(server.url("/get")).run()
+        };
+        if !at_once {
+            let left = fetch(&[args, &["--retry", "0"]].concat());
+            left.assert_exit(1).assert_failed("partial").check_invariants(1);
+        }
+        let run = fetch(&["-J"]);
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!(
+            (place.names("out"), &run.record()["resume_from"]),
+            (vec!["report.pdf".to_owned()], &100_000.into())
+        );
+        let modified = place.path("out/report.pdf").metadata().and_then(|file| file.modified()).expect("a time");
+        assert_eq!(modified, httpdate::parse_http_date(NOON).expect("a date"), "{args:?}\n{run}");
+        assert_eq!(fetch(&["-J"]).results(), ["skipped"], "{args:?}\n{run}");
+        assert_eq!(place.names("out"), ["report.pdf"]);
+    }
+    let (place, server) = (Place::new(), terse());
+    place.write("sums", bad);
+    let run = fetch(&place, &["--checksum-file", "sums", "--retry", "1", "--retry-delay", "0"], &server, &["/get"]);
+    run.assert_exit(1).assert_failed("checksum").check_invariants(1);
+}
+
 #[test]
 fn a_number_that_a_name_got_stays_its_own_when_it_is_tried_again() {
     let server = Server::http(|seen: &Seen| {

@@ -1,6 +1,6 @@
 //! The head of a response, read line by line from libcurl's header callback.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::disposition;
 use super::range::ContentRange;
@@ -19,8 +19,6 @@ pub struct Response {
     pub complete: bool,
     /// Content-Encoding, lower case, of all its lines; empty for none.
     pub coding: String,
-    /// Last-Modified, in seconds since 1970.
-    pub last_modified: Option<i64>,
     /// The headers that tell versions of the body apart.
     pub version: Version,
     /// The file name of Content-Disposition.
@@ -97,10 +95,7 @@ impl Response {
                 }
                 self.coding.push_str(&String::from_utf8_lossy(value).to_ascii_lowercase());
             }
-            b"last-modified" => {
-                self.last_modified = date(text).and_then(seconds_since_1970);
-                self.version.last_modified = Some(text.to_owned());
-            }
+            b"last-modified" => self.version.last_modified = Some(text.to_owned()),
             b"etag" => self.version.etag = Some(text.to_owned()),
             b"location" if !value.is_empty() => self.location = Some(value.to_owned()),
             b"date" => {
@@ -196,10 +191,6 @@ fn cannot_continue(why: &str) -> Failure {
 /// An HTTP-date in any of its three forms.
 fn date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok()
-}
-
-fn seconds_since_1970(time: SystemTime) -> Option<i64> {
-    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 /// Seconds, or a date; eight digits are seconds too. What some send against the standard, parts of a second, counts as a
@@ -323,17 +314,5 @@ mod tests {
         let head = ["HTTP/1.1 200 OK", "Content-Length: 5", "\r\n", "Content-Length: 9", "Content-Encoding: gzip"];
         let response = response(&head);
         assert_eq!((response.declared(), response.coding.as_str()), (Some(5), ""));
-    }
-
-    #[test]
-    fn dates_that_cannot_be_a_file_time_are_ignored() {
-        for (date, seconds) in [
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Thu, 01 Jan 1901 00:00:00 GMT", None),
-            ("yesterday", None),
-        ] {
-            let head = response(&["HTTP/1.1 200 OK", &format!("Last-Modified: {date}")]);
-            assert_eq!(head.last_modified, seconds, "{date}");
-        }
     }
 }

@@ -284,7 +284,6 @@ impl Transfer {
         body.begin(Head {
             from,
             length,
-            last_modified: self.response.last_modified,
             content_encoding: !matches!(self.response.coding.as_str(), "" | "identity"),
             version: std::mem::take(&mut self.response.version),
             name: self.response.name.take(),

@@ -10,12 +10,12 @@ use super::digest::{Digests, Promises};
 use super::fault::Fault;
 use super::file::OutputFile;
 use super::hash::Digest;
+use super::head::Head;
 use super::known::Known;
 use super::name::Name;
 use super::register::Renaming;
 use super::sidecar::Resume;
 use super::stdout::Spool;
-use super::version::Version;
 use crate::job::{Checksum, ErrorClass, Failure};
 
 /// Bytes of a continued file that are hashed with every write until all are: faster than any network brings new ones.
@@ -31,23 +31,6 @@ const FILESIZE_EXCEEDED: i32 = 63;
 
 /// libcurl's `CURLE_PARTIAL_FILE`.
 const PARTIAL_FILE: i32 = 18;
-
-/// What the header of an accepted response says about its body.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Head {
-    /// Where in the finished file the body begins: 0, or where [`Body::resume`] says.
-    pub from: u64,
-    /// Bytes of the finished file, as far as the response tells.
-    pub length: Option<u64>,
-    /// Last-Modified, in Unix seconds.
-    pub last_modified: Option<i64>,
-    /// Whether the body is content-coded, so that `length` need not be what is written.
-    pub content_encoding: bool,
-    /// What tells this version from others.
-    pub version: Version,
-    /// The file name of Content-Disposition, as the server gave it.
-    pub name: Option<String>,
-}
 
 /// The body of one attempt. Dropped without [`super::Sink::publish`] or [`super::Sink::abandon`] it leaves what a
 /// kill would leave.
@@ -169,6 +152,7 @@ impl Body {
         if self.stage != Stage::New {
             return Ok(());
         }
+        let mut head = head.continuing(self.resume.as_ref());
         if self.unless.as_ref().is_some_and(|there| there.is(&head)) {
             self.unwanted("the server has nothing newer".into());
             return Ok(());
@@ -185,19 +169,16 @@ impl Body {
             }
         }
         // What a content-coded body becomes is counted as it comes, and never continued.
-        let (length, version) = match head.content_encoding {
-            true => (None, None),
-            false => (head.length, Some(&head.version)),
-        };
-        self.check(length.unwrap_or_default())?;
-        length.map_or(Ok(()), |length| self.compare(length))?;
+        head.length = head.length.filter(|_| !head.content_encoding);
+        self.check(head.length.unwrap_or_default())?;
+        head.length.map_or(Ok(()), |length| self.compare(length))?;
         if let Place::File(file) = &mut self.place {
-            file.open(head.from, length, version).map_err(|fault| self.failed(fault))?;
+            file.open(&head).map_err(|fault| self.failed(fault))?;
         }
         self.from = head.from;
-        self.length = length.filter(|_| head.from > 0);
+        self.length = head.length.filter(|_| head.from > 0);
+        self.stage = Stage::Open(head.version.modified());
         self.etag = head.version.etag;
-        self.stage = Stage::Open(head.last_modified);
         Ok(())
     }
 

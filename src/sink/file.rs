@@ -13,13 +13,13 @@ use rustix::io::Errno;
 
 use super::fault::{Fault, lack};
 use super::hash::Digest;
+use super::head::Head;
 use super::known;
 use super::name::Name;
 use super::part::{Part, adopt};
 use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
 use super::tree::{Flushing, Missing, Tree};
-use super::version::Version;
 use super::writer::Behind;
 
 /// Longest body that is not worth keeping a name for while it arrives: losing it to a kill costs little.
@@ -128,17 +128,16 @@ impl OutputFile {
         }))
     }
 
-    /// Opens it for a finished file of `length` bytes, if that is known, of which the first `from` bytes have been found;
-    /// if that is 0, it is empty. Missing directories are made. Without a `version` it will not be continued.
+    /// Opens it for the body that `head` tells of: behind what was found, or empty. Missing directories are made. What is
+    /// content-coded will not be continued.
     ///
     /// # Errors
     /// The file system refuses, another process is writing it, or something that is not ours has the name of its
     /// `.part`.
-    pub fn open(&mut self, from: u64, length: Option<u64>, version: Option<&Version>) -> Result<(), Fault> {
-        self.description = Some(match (&self.origin, version) {
-            (Some(origin), Some(version)) => SideCar::new(origin, length, version),
-            _ => SideCar::of_nothing(),
-        });
+    pub fn open(&mut self, head: &Head) -> Result<(), Fault> {
+        let origin = self.origin.as_ref().filter(|_| !head.content_encoding);
+        self.description = Some(origin.map_or_else(SideCar::of_nothing, |origin| SideCar::new(origin, head)));
+        let (from, length) = (head.from, head.length);
         self.from = from;
         match self.open_once(from, length) {
             // A directory we kept open may have been removed since.

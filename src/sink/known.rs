@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FileType, OFlags, Stat};
 
-use super::body::Head;
 use super::hash::Digest;
+use super::head::Head;
 use super::sys;
 
 /// The attribute: the file's time when it was whole, what the request was, and the tag.
@@ -46,7 +46,7 @@ impl Known {
         if let (Some(there), Some(offered)) = (&self.etag, &head.version.etag) {
             return weak(there) == weak(offered);
         }
-        let seconds = head.last_modified.and_then(|seconds| u64::try_from(seconds).ok());
+        let seconds = head.version.modified().and_then(|seconds| u64::try_from(seconds).ok());
         let there = self.modified.duration_since(UNIX_EPOCH).ok();
         there.zip(seconds).is_some_and(|(there, offered)| offered <= there.as_secs())
     }
@@ -125,18 +125,21 @@ mod tests {
             modified: UNIX_EPOCH + Duration::from_secs(1000),
             etag: etag.map(str::to_owned),
         };
+        let then = "Thu, 01 Jan 1970 00:16:40 GMT";
+        let later = "Thu, 01 Jan 1970 00:16:41 GMT";
         for (there, offered, modified, is) in [
-            (Some("\"x\""), Some("\"x\""), Some(2000), true),
+            (Some("\"x\""), Some("\"x\""), Some(later), true),
             (Some("\"x\""), Some("W/\"x\""), None, true),
-            (Some("\"x\""), Some("\"y\""), Some(1000), false),
-            (Some("\"x\""), None, Some(1000), true),
-            (None, Some("\"x\""), Some(1000), true),
-            (None, Some("\"x\""), Some(1001), false),
+            (Some("\"x\""), Some("\"y\""), Some(then), false),
+            (Some("\"x\""), None, Some(then), true),
+            (None, Some("\"x\""), Some(then), true),
+            (None, Some("\"x\""), Some(later), false),
             (None, None, None, false),
-            (None, None, Some(-1), false),
+            (None, None, Some("-"), false),
         ] {
-            let version = Version { etag: offered.map(str::to_owned), ..Version::default() };
-            let head = Head { last_modified: modified, version, ..Head::default() };
+            let last_modified = modified.map(str::to_owned);
+            let version = Version { etag: offered.map(str::to_owned), last_modified, ..Version::default() };
+            let head = Head { version, ..Head::default() };
             assert_eq!(known(there).is(&head), is, "{there:?} {offered:?} {modified:?}");
         }
     }

@@ -14,6 +14,7 @@ use rustix::fs::{OFlags, Stat};
 use rustix::io::{Errno, Result};
 use serde::{Deserialize, Serialize};
 
+use super::head::Head;
 use super::names::META;
 use super::ours::Ours;
 use super::sys;
@@ -21,7 +22,7 @@ use super::version::Version;
 use crate::job::Checksum;
 
 /// Grows with the meaning of the fields.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// A longer one is not ours.
 const LONGEST: usize = 128 * 1024;
@@ -50,6 +51,8 @@ pub struct Resume {
     /// The version they are of; it has a strong validator. `None`: they may be of another server, and the checksum of the
     /// whole says in the end whether they fit.
     pub version: Option<Version>,
+    /// The file name that came with this version, as the server gave it.
+    pub name: Option<String>,
 }
 
 /// The description.
@@ -64,20 +67,23 @@ pub struct SideCar {
     length: Option<u64>,
     #[serde(flatten)]
     version: Version,
+    /// The file name that its server gave, which is made safe where it is used.
+    name: Option<String>,
 }
 
 impl SideCar {
-    /// Of a body of `length` bytes, where known. It can be continued if something tells it from another.
-    pub fn new(origin: &Origin, length: Option<u64>, version: &Version) -> SideCar {
+    /// Of the body that `head` tells of. It can be continued if something tells it from another.
+    pub fn new(origin: &Origin, head: &Head) -> SideCar {
         let checksum = origin.checksum.map(|checksum| checksum.to_string());
         let (url, request) = (origin.url.clone(), origin.request.to_string());
-        SideCar { format: FORMAT, file: String::new(), url, request, checksum, length, version: version.clone() }
+        let Head { length, version, name, .. } = head.clone();
+        SideCar { format: FORMAT, file: String::new(), url, request, checksum, length, version, name }
     }
 
     /// Of a body that is not to be continued.
     pub fn of_nothing() -> SideCar {
         let origin = Origin { url: String::new(), request: Rc::from(""), checksum: None };
-        SideCar::new(&origin, None, &Version::default())
+        SideCar::new(&origin, &Head::default())
     }
 
     /// The name of the description of the partial file `part`.
@@ -173,7 +179,7 @@ impl SideCar {
     /// Where a partial file of `size` bytes goes on, if it was made from `origin`. Of a file that may be whole the
     /// last byte is fetched again: whether it is, only its server can tell.
     pub fn resume(self, origin: &Origin, size: u64) -> Option<Resume> {
-        let SideCar { format, url, request, checksum, length, version, .. } = self;
+        let SideCar { format, url, request, checksum, length, version, name, .. } = self;
         let version = Some(version).filter(|version| url == origin.url && version.strong().is_some());
         let same = match &checksum {
             // Its bytes may be of several servers by now.
@@ -184,7 +190,7 @@ impl SideCar {
             return None;
         }
         let from = length.map_or(size, |length| size.min(length.saturating_sub(1)));
-        (from > 0).then_some(Resume { from, length, version })
+        (from > 0).then_some(Resume { from, length, name: name.filter(|_| version.is_some()), version })
     }
 }
 
@@ -207,8 +213,12 @@ mod tests {
         Version { etag: Some("\"x\"".to_owned()), ..Version::default() }
     }
 
+    fn of(length: Option<u64>, version: Version) -> Head {
+        Head { length, version, name: Some("../n".to_owned()), ..Head::default() }
+    }
+
     fn described(length: Option<u64>) -> SideCar {
-        SideCar::new(&origin(), length, &version())
+        SideCar::new(&origin(), &of(length, version()))
     }
 
     #[test]
@@ -225,17 +235,20 @@ mod tests {
         assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
         assert!(found(&fd, "a.part", ours).is_some_and(|meta| meta.is_of("7") && !meta.is_of("8")));
         let read = found(&fd, "a.part", ours).and_then(|meta| meta.resume(&origin(), 5));
-        assert_eq!(read, Some(Resume { from: 5, length: Some(9), version: Some(version()) }));
+        assert_eq!(
+            read,
+            Some(Resume { from: 5, length: Some(9), version: Some(version()), name: Some("../n".to_owned()) })
+        );
         let text = std::fs::read(&path)?;
         for torn in 0..text.len() {
             std::fs::write(&path, &text[..torn])?;
             assert!(found(&fd, "a.part", ours).is_none(), "torn at {torn}");
         }
-        for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":3}", "{\"format\":-1,\"url\":7}"] {
+        for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":4}", "{\"format\":-1,\"url\":7}"] {
             std::fs::write(&path, other)?;
             assert!(found(&fd, "a.part", ours).is_none(), "{other}");
         }
-        std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":3", "\"format\":4,\"more\":{}"))?;
+        std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":4", "\"format\":5,\"more\":{}"))?;
         assert!(found(&fd, "a.part", ours).is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o620))?;
         assert!(found(&fd, "a.part", ours).is_none() && !SideCar::is_beside(&fd, "a.part", ours));
@@ -266,7 +279,7 @@ mod tests {
             assert_eq!(described(None).resume(&other, 5), None);
         }
         let weak = Version { etag: Some("W/\"x\"".to_owned()), ..Version::default() };
-        assert_eq!(SideCar::new(&origin(), None, &weak).resume(&origin(), 5), None);
+        assert_eq!(SideCar::new(&origin(), &of(None, weak.clone())).resume(&origin(), 5), None);
         assert_eq!(SideCar::of_nothing().resume(&origin(), 5), None);
         assert_eq!(SideCar { version: weak, ..described(None) }.resume(&origin(), 5), None, "however it came there");
     }
@@ -276,9 +289,10 @@ mod tests {
         let checksum = |digits: &str| Checksum::from_hex(digits.repeat(32).as_bytes());
         let promised = || Origin { checksum: checksum("0"), ..origin() };
         let elsewhere = || Origin { url: "http://h/b".to_owned(), ..promised() };
-        let of = |origin: &Origin, version: &Version| SideCar::new(origin, None, version);
-        let unversioned = Some(Resume { from: 5, length: None, version: None });
-        let versioned = Some(Resume { from: 5, length: None, version: Some(version()) });
+        let of = |origin: &Origin, version: &Version| SideCar::new(origin, &of(None, version.clone()));
+        let unversioned = Some(Resume { from: 5, length: None, version: None, name: None });
+        let name = Some("../n".to_owned());
+        let versioned = Some(Resume { from: 5, length: None, version: Some(version()), name });
         let none = Version::default();
         assert_eq!(of(&promised(), &version()).resume(&promised(), 5), versioned);
         assert_eq!(of(&promised(), &version()).resume(&elsewhere(), 5), unversioned);

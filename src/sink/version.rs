@@ -1,6 +1,8 @@
 //! Which version of a resource a body is of, and whether that can be told from another one: RFC 9110, sections 8.8
 //! and 13.1.5.
 
+use std::time::UNIX_EPOCH;
+
 use serde::{Deserialize, Serialize};
 
 /// The headers that tell versions apart, as they were sent.
@@ -30,6 +32,12 @@ impl Version {
             }
             _ => None,
         }
+    }
+
+    /// Last-Modified in seconds since 1970, where a file can have that time.
+    pub fn modified(&self) -> Option<i64> {
+        let time = httpdate::parse_http_date(self.last_modified.as_deref()?).ok()?;
+        i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
     }
 
     /// Whether `other` is known to be this version.
@@ -85,6 +93,19 @@ mod tests {
             ("-", "-", "-", None),
         ] {
             assert_eq!(version(etag, modified, date).strong(), strong, "{etag} {modified} {date}");
+        }
+    }
+
+    #[test]
+    fn dates_that_cannot_be_a_file_time_are_ignored() {
+        for (date, seconds) in [
+            (NOON, Some(784_123_200)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Thu, 01 Jan 1901 00:00:00 GMT", None),
+            ("yesterday", None),
+            ("-", None),
+        ] {
+            assert_eq!(version("-", date, "-").modified(), seconds, "{date}");
         }
     }
 

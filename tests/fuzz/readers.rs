@@ -35,6 +35,7 @@ mod program {
     pub mod sink {
         pub mod checksums;
         pub mod hash;
+        pub mod head;
         pub mod names;
         pub mod ours;
         pub mod sidecar;
@@ -216,7 +217,7 @@ pub fn content_range(data: &[u8]) {
     let from = from.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     let version = Version { etag: Some("\"x\"".into()), ..Version::default() };
     for length in [None, Some(10), Some(from + 1)] {
-        let resume = Resume { from, length, version: Some(version.clone()) };
+        let resume = Resume { from, length, version: Some(version.clone()), name: None };
         let mut response = Response::default();
         response.read(b"HTTP/1.1 206 x\r\n");
         head.split_inclusive(|byte| *byte == b'\n').for_each(|line| response.read(line));

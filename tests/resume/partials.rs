@@ -96,8 +96,8 @@ fn a_partial_file_without_a_description_that_fits_is_fetched_anew() {
         ("garbage", |_| "\u{0}\u{1}\u{2}".repeat(100_000)),
         ("of another url", |meta| meta.replace("/a\"", "/b\"")),
         ("of another file", |meta| meta.replace("\"file\":\"", "\"file\":\"1")),
-        ("older", |meta| meta.replace("\"format\":3", "\"format\":2")),
-        ("newer", |meta| meta.replace("\"format\":3", "\"format\":4")),
+        ("older", |meta| meta.replace("\"format\":4", "\"format\":3")),
+        ("newer", |meta| meta.replace("\"format\":4", "\"format\":5")),
         ("of another length", |meta| meta.replace("200000", "7")),
         ("with a line break", |meta| meta.replace("v1", "v1\\r\\nX: y")),
     ];
