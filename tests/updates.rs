@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Finished, Place, Reply, Seen, Server, until};
+use crate::harness::{Finished, Gate, Place, Reply, Seen, Server, until};
 
 const OLD: &str = "Tue, 01 Feb 2022 10:20:30 GMT";
 const NEW: &str = "Wed, 02 Feb 2022 10:20:30 GMT";
@@ -64,6 +64,94 @@ fn a_server_that_knows_no_conditions_is_believed_about_its_times() {
     }
     let server = Server::http(|_| Reply::ok("without a time"));
     assert_eq!(update(&place, &server).results(), ["ok"]);
+}
+
+/// One line of JSON into `out`, replaced if there is a newer one.
+fn update_line(place: &Place, args: &[&str], line: &serde_json::Value) -> Finished {
+    let usual = ["--json", "-d", "out", "--retry", "0", "--if-exists", "update", "--input-format", "json"];
+    place.fetch().args(usual).args(args).list(format!("{line}\n")).run()
+}
+
+#[test]
+fn where_nothing_newer_is_asked_for_what_comes_is_compared() {
+    for (args, more) in [
+        (&["-J"][..], serde_json::json!({})),
+        (&[], serde_json::json!({"headers": {"X-Token": "1"}})),
+        (&[], serde_json::json!({"method": "PUT"})),
+        (&[], serde_json::json!({"body": "what?"})),
+        (&["-J"], serde_json::json!({"body": "what?"})),
+        (&["-J", "--no-resume"], serde_json::json!({})),
+    ] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |seen: &Seen| {
+            let reply = Reply::ok("other").header("content-disposition", "attachment; filename=a");
+            match seen.path.as_str() {
+                // The rest never comes: whoever waits for it does not end.
+                "/old" => {
+                    let large = Reply::ok(vec![b'x'; 1 << 20]).header("content-disposition", "attachment; filename=a");
+                    large.header("last-modified", OLD).then_wait(&held).body("end")
+                }
+                "/new" => reply.header("last-modified", NEW),
+                _ => reply,
+            }
+        });
+        let place = Place::new();
+        for (path, result, content) in
+            [("/old", "skipped", "mine"), ("/new", "ok", "other"), ("/timeless", "ok", "other")]
+        {
+            let file = place.write("out/a", "mine");
+            let time = httpdate::parse_http_date(OLD).expect("a date");
+            std::fs::File::options()
+                .write(true)
+                .open(file)
+                .and_then(|file| file.set_modified(time))
+                .expect("make it old");
+            let mut line = more.clone();
+            line["url"] = server.url(path).into();
+            if args.is_empty() {
+                line["out"] = "a".into();
+            }
+            let run = update_line(&place, args, &line);
+            run.assert_exit(0).check_invariants(1);
+            assert_eq!(
+                (run.results(), place.read_text("out/a")),
+                (vec![result.into()], content.into()),
+                "{line}\n{run}"
+            );
+            assert_eq!((place.names("out"), &run.record()["filename_effective"]), (vec!["a".into()], &"out/a".into()));
+            assert_eq!(server.seen().pop().expect("a request").header("if-modified-since"), None, "{line}\n{run}");
+        }
+        gate.open();
+    }
+}
+
+#[test]
+fn a_tag_counts_also_where_nothing_newer_is_asked_for() {
+    let place = Place::new();
+    if !keeps_attributes(&place) {
+        return;
+    }
+    let server = Server::http(|seen: &Seen| {
+        let etag = if seen.header("x-version") == Some("2") { "\"2\"" } else { "\"1\"" };
+        Reply::ok(seen.path.clone()).header("etag", etag).header("content-disposition", "attachment; filename=a")
+    });
+    let line =
+        |path, version| serde_json::json!({"url": server.url(path), "headers": {"X-Version": version}, "out": "a"});
+    for (args, line, result) in [
+        (&["-J"][..], serde_json::json!({"url": server.url("/1")}), "ok"),
+        (&["-J"], serde_json::json!({"url": server.url("/1")}), "skipped"),
+        (&[], line("/1", "1"), "ok"),
+        (&[], line("/1", "1"), "skipped"),
+        (&[], line("/1", "2"), "ok"),
+        (&[], line("/1", "2"), "skipped"),
+        (&[], line("/2", "2"), "ok"),
+    ] {
+        let run = update_line(&place, args, &line);
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!(run.results(), [result], "{line}\n{run}");
+        assert_eq!(server.seen().pop().expect("a request").header("if-none-match"), None, "{line}\n{run}");
+    }
 }
 
 /// A server that knows its versions by their tags alone, and when to say so.

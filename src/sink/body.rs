@@ -38,6 +38,8 @@ const PARTIAL_FILE: i32 = 18;
 pub struct Body {
     /// Where its bytes go.
     pub(super) place: Place,
+    /// Whether only a newer one than what has its name is wanted.
+    pub(super) is_update: bool,
     /// What the finished file is asked to differ from.
     pub(super) unless: Option<Known>,
     /// What is asked for, where the finished file is to be known by its tag.
@@ -109,6 +111,7 @@ impl Body {
         };
         Body {
             place,
+            is_update: false,
             unless: None,
             tagged: None,
             renaming: None,
@@ -153,10 +156,6 @@ impl Body {
             return Ok(());
         }
         let mut head = head.continuing(self.resume.as_ref());
-        if self.unless.as_ref().is_some_and(|there| there.is(&head)) {
-            self.unwanted("the server has nothing newer".into());
-            return Ok(());
-        }
         if let (Some(renaming), Place::File(file)) = (&self.renaming, &mut self.place) {
             match renaming.settle(file, head.name.as_deref()) {
                 // What was promised of the other name is not looked at any more.
@@ -167,6 +166,13 @@ impl Body {
                 }
                 Claim::Refuse(failure) => return Err(failure),
             }
+        }
+        // Not every server was asked for a newer one, or knows how to say that it has none.
+        if let (true, Place::File(file)) = (self.is_update, &self.place)
+            && file.known(self.tagged.as_ref()).is_some_and(|there| there.is(&head))
+        {
+            self.unwanted("the server has nothing newer".into());
+            return Ok(());
         }
         // What a content-coded body becomes is counted as it comes, and never continued.
         head.length = head.length.filter(|_| !head.content_encoding);

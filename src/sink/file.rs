@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::fault::{Fault, lack};
 use super::hash::Digest;
 use super::head::Head;
-use super::known;
+use super::known::{self, Known};
 use super::name::Name;
 use super::part::{Part, adopt};
 use super::sidecar::{Origin, Resume, SideCar};
@@ -258,7 +258,13 @@ impl OutputFile {
         self.opened().and_then(|file| sys::stat_open(file).ok()).map(|stat| sys::mark(&stat))
     }
 
-    /// Keeps the entity tag with which it came in answer to `request`, for [`Known`](super::known::Known).
+    /// The regular file that has its final name, which may have come in answer to `request`.
+    pub fn known(&self, request: Option<&Digest>) -> Option<Known> {
+        let dir = self.tree.directory(self.target.directory(), Missing::Report).ok()?;
+        Known::of(&dir, self.target.file(), request)
+    }
+
+    /// Keeps the entity tag with which it came in answer to `request`, for [`Known`].
     pub fn remember(&self, request: &Digest, etag: &str) {
         if let Some(file) = self.opened() {
             known::remember(file, request, etag);

@@ -14,7 +14,6 @@ use super::digest::Promises;
 use super::fault::Fault;
 use super::file::{OutputFile, Published, Replace};
 use super::hash::Digest;
-use super::known::Known;
 use super::name::Name;
 use super::names;
 use super::register::{Holding, Present, Register, Renaming, exists, is_a_directory};
@@ -158,27 +157,23 @@ impl Files {
             .is_renamed(job)
             .then(|| Renaming { register: Rc::clone(&self.register), url: Digest::of(&job.identity()) });
         let request = self.request.as_ref().filter(|_| job.is_usual());
-        let is_update = self.register.if_exists() == IfExists::Update && renaming.is_none() && job.is_usual();
-        // A tag is its server's, and depends on the options.
+        let is_update = self.register.if_exists() == IfExists::Update;
+        // A tag is its server's, and depends on the options and on what the line says.
         let tag_of = |request: &Rc<str>| Digest::of(&format!("{}\n{}\n{request}", job.identity(), job.request_url));
-        let tagged = request.filter(|_| is_update).map(tag_of);
-        let unless = is_update.then(|| self.known(&name, tagged.as_ref())).flatten();
+        let tagged = self.request.as_ref().filter(|_| is_update).map(tag_of);
+        // Headers of the line's own may be conditions themselves, and of other methods a condition may stop the deed.
+        let asks = is_update && renaming.is_none() && job.is_usual();
         let origin = request.map(|request| Origin {
             url: job.request_url.clone(),
             request: Rc::clone(request),
             checksum: job.checksum.or(job.listed.as_deref().copied()),
         });
         let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
+        let unless = asks.then(|| file.known(tagged.as_ref())).flatten();
         let promises = Promises { names: Rc::clone(&self.checksums), ..promises };
         let mut body = Body::new(Place::File(Box::new(file)), limit, promises);
-        (body.unless, body.tagged, body.renaming) = (unless, tagged, renaming);
+        (body.is_update, body.unless, body.tagged, body.renaming) = (is_update, unless, tagged, renaming);
         body
-    }
-
-    /// The regular file `name`, which may have come in answer to `request`.
-    fn known(&self, name: &Name, request: Option<&Digest>) -> Option<Known> {
-        let dir = self.tree().directory(name.directory(), Missing::Report).ok()?;
-        Known::of(&dir, name.file(), request)
     }
 
     /// The name that a whole file is about to get, and what it is known by there.
