@@ -9,6 +9,7 @@ mod failure;
 mod hop;
 mod key;
 mod particulars;
+mod restart;
 #[cfg(test)]
 mod testing;
 
@@ -24,6 +25,7 @@ pub use failure::{ErrorClass, Failure, Lack, Persistence};
 pub use hop::Hop;
 pub use key::{FREE_BITS, Hashed, Key};
 pub use particulars::{Id, Mirror, Particulars};
+pub use restart::{Restart, Restarts};
 
 /// One accepted input line on its way to its single result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,8 +87,8 @@ pub struct Tries {
     pub free: u32,
     /// Of those, the ones its host asked for: 429, or 503 with Retry-After.
     pub pauses: u32,
-    /// It was started from its first byte again because what was on disk could not be continued.
-    pub restarted: bool,
+    /// Why it was started from its first byte again.
+    pub restarts: Restarts,
     /// The disk had no room for it beside others.
     pub crowded_out: bool,
     /// How long it waited while its host was paused; `None`: never.

@@ -140,6 +140,23 @@ fn another_body_is_fetched_once_more_and_never_published() {
 }
 
 #[test]
+fn what_is_damaged_is_fetched_once_more_also_where_it_could_not_be_continued_before() {
+    let (body, other) = (vec![b'x'; 200_000], vec![b'y'; 200_000]);
+    let digits: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let server = Server::http(move |seen: &Seen| match (seen.header("range"), seen.earlier) {
+        (Some(_), _) => Reply::status(416),
+        (None, 0) => Reply::ok(&body[..100_000]).header("etag", "\"v\"").then_break().body(&body[100_000..]),
+        (None, 2) => Reply::ok(&*other),
+        (None, _) => Reply::ok(&*body),
+    });
+    let place = Place::new();
+    let run = verified(&place, format!("{digits}  a\n")).arg(server.url("/a")).run();
+    run.assert_exit(0).check_invariants(1);
+    let asked: Vec<bool> = server.seen().iter().map(|seen| seen.header("range").is_some()).collect();
+    assert_eq!(asked, [false, true, false, false], "{run}");
+}
+
+#[test]
 fn every_result_has_its_sha256_when_asked_for() {
     let server = Server::http(|seen: &Seen| match seen.path.as_str() {
         "/empty" => Reply::ok(""),

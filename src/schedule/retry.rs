@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::{self, ErrorClass, Failure, Job, Persistence};
+use crate::job::{self, ErrorClass, Failure, Job, Persistence, Restart};
 
 /// Upper bound of the first delay. With full jitter the mean is half of it, and a server that is back after three
 /// seconds is missed by four retries once in 300 times.
@@ -109,9 +109,14 @@ pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
     }
 }
 
-/// Whether what is on disk cannot be continued: another attempt begins at the first byte again, and only once.
-pub fn is_restart(failure: &Failure) -> bool {
-    matches!(failure.class, ErrorClass::Range | ErrorClass::Checksum) && may_pass(failure, None)
+/// Why another attempt would begin at the first byte again, of what that is done for once.
+pub fn restart(failure: &Failure) -> Option<Restart> {
+    let reason = match failure.class {
+        ErrorClass::Range => Restart::Unfit,
+        ErrorClass::Checksum => Restart::Damaged,
+        _ => return None,
+    };
+    may_pass(failure, None).then_some(reason)
 }
 
 /// Whether `job`, which was refused, had waited so long where a redirect led that this may no longer hold. The URL as it

@@ -6,7 +6,7 @@ use super::Schedule;
 use super::queue::Queue;
 use super::queues::HostId;
 use super::retry::{self, Attempt, Sign};
-use crate::job::{ErrorClass, Failure, Job, Persistence};
+use crate::job::{ErrorClass, Failure, Job, Persistence, Restart};
 
 /// What becomes of a job whose attempt ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Schedule {
             Again::Probe | Again::At(_) => {}
         }
         (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
-        job.tries.restarted |= retry::is_restart(failure);
+        retry::restart(failure).into_iter().for_each(|reason| job.tries.restarts.add(reason));
         match again {
             Again::At(at) => self.delay(job, at, now),
             Again::Last => self.keep(id, job, Queue::push_last, now),
@@ -83,6 +83,7 @@ impl Schedule {
         now: Instant,
     ) -> Again {
         let class = failure.class;
+        let restart = retry::restart(failure).filter(|reason| !job.tries.restarts.has(*reason));
         match (sign, failure.persistence) {
             (Sign::Busy(status), _) => self.after_pause(id, status, job, failure, now),
             (Sign::Short, _) if self.is_hopeless(now) => Again::No,
@@ -91,7 +92,7 @@ impl Schedule {
             (Sign::Full, _) => Again::Last,
             (_, Persistence::Held) => Again::First,
             (_, Persistence::Advancing) => Again::Free,
-            _ if class == ErrorClass::Range && retry::is_restart(failure) && !job.tries.restarted => Again::Free,
+            _ if restart == Some(Restart::Unfit) => Again::Free,
             (Sign::Unreachable, _) if self.queues.get(id).breaker.is_single() => self.probe(id, class, job, now),
             _ => self.later(id, job, failure, attempt, now),
         }
@@ -123,7 +124,7 @@ impl Schedule {
     /// One of the attempts that a job has.
     fn later(&mut self, id: HostId, job: &Job, failure: &Failure, attempt: &Attempt<'_>, now: Instant) -> Again {
         let (retry, class) = (&self.options.retry, failure.class);
-        let is_spent = class == ErrorClass::Checksum && job.tries.restarted;
+        let is_spent = class == ErrorClass::Checksum && job.tries.restarts.has(Restart::Damaged);
         let may_pass = retry::may_pass(failure, attempt.status) || retry::may_be_stale(job, class);
         if is_spent || !may_pass || !retry.has_left(job, class) {
             return Again::No;

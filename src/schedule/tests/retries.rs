@@ -87,6 +87,29 @@ fn a_partial_file_that_cannot_be_continued_starts_again_once_free_and_then_at_th
 }
 
 #[test]
+fn what_cannot_be_continued_and_what_is_damaged_are_begun_anew_once_each_in_either_order() {
+    use ErrorClass::{Checksum as Damaged, Partial as Broken, Range as Unfit};
+    for (ends, requests, free) in [
+        (&[Unfit, Damaged][..], 3, 1),
+        (&[Damaged, Unfit], 3, 1),
+        (&[Damaged, Broken, Unfit], 4, 1),
+        (&[Broken, Unfit, Damaged], 4, 1),
+        (&[Damaged, Damaged], 2, 0),
+        (&[Unfit, Damaged, Damaged], 3, 1),
+        (&[Unfit, Damaged, Unfit], 4, 1),
+    ] {
+        let mut left = ends.iter();
+        let server = move |_: Duration| match left.next() {
+            Some(class) => Reply { outcome: Err(Failure::new(*class, 0, "bad").passing()), ..Reply::status(0, None) },
+            None => Reply::ok(Duration::from_millis(1)),
+        };
+        let world = World::new(options(8), lines("a", 1)).with("a", Box::new(server)).run();
+        assert_eq!((world.seen["a"].len(), world.ended[0].job.tries.free), (requests, free), "{ends:?}");
+        assert_eq!(world.failed().len(), usize::from(requests <= ends.len()), "{ends:?}");
+    }
+}
+
+#[test]
 fn what_brings_a_part_of_the_rest_costs_no_attempt() {
     let mut left = 1_000;
     let server = move |_: Duration| {
