@@ -157,7 +157,10 @@ impl Response {
             (304, _) if asked.newer => Ok(Accepted::Unmodified),
             (200..=299, _) => Ok(Accepted::Whole),
             (0..=199, _) => Err(Failure::new(ErrorClass::Protocol, 8, "no final response")),
-            (status, _) => Err(Failure::new(ErrorClass::Http, 22, format!("the server answered {status}"))),
+            (status, resume) => {
+                let failure = Failure::new(ErrorClass::Http, 22, format!("the server answered {status}"));
+                Err(if resume.is_some() { failure.of_part() } else { failure })
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Persistence {
     NoSpace,
     /// A part of what was missing came, and no small one: to ask for the rest costs no attempt.
     Advancing,
+    /// A part was asked for, and refused. That says nothing about the whole.
+    OfPart,
     /// Nothing was asked for, since its host asked to be left alone just then: that was no attempt.
     Held,
 }
@@ -81,6 +83,11 @@ impl Failure {
     /// The same failure, of an attempt that brought a part of the rest.
     pub fn advancing(self) -> Self {
         Failure { persistence: Persistence::Advancing, ..self }
+    }
+
+    /// The same failure, of a request for a part.
+    pub fn of_part(self) -> Self {
+        Failure { persistence: Persistence::OfPart, ..self }
     }
 
     /// The same failure, of what was not asked for.

@@ -7,6 +7,8 @@ pub enum Restart {
     Unfit,
     /// What came is not what was promised.
     Damaged,
+    /// The server did not want to be asked for a part; from then on it is asked for the whole.
+    Refused,
 }
 
 /// The reasons for which a job was begun anew so far.

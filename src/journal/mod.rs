@@ -40,7 +40,7 @@ use self::file::Locked;
 use self::line::State;
 use self::puts::Puts;
 use self::table::Table;
-use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Key, Outcome, Placement, Settled};
+use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Key, Outcome, Persistence, Placement, Settled};
 
 pub use self::file::Trouble;
 
@@ -256,12 +256,12 @@ impl Journal {
 }
 
 /// Whether it would fail in the same way tomorrow: the server says that the request is wrong, the line is, or the body is
-/// longer than it may be. Everything else, this machine's troubles and refused certificates too, can be put right
+/// longer than it may be. What is said of a part need not hold for the whole, and everything else, this machine's troubles and refused certificates too, can be put right
 /// without a change to the list.
 fn is_final(failure: &Failure, status: Option<u32>) -> bool {
     match failure.class {
         ErrorClass::Input | ErrorClass::TooLarge => true,
-        ErrorClass::Http => {
+        ErrorClass::Http if failure.persistence != Persistence::OfPart => {
             status.is_some_and(|status| (400..500).contains(&status) && ![408, 425, 429].contains(&status))
         }
         _ => false,

@@ -110,13 +110,16 @@ pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
 }
 
 /// Why another attempt would begin at the first byte again, of what that is done for once.
-pub fn restart(failure: &Failure) -> Option<Restart> {
-    let reason = match failure.class {
-        ErrorClass::Range => Restart::Unfit,
-        ErrorClass::Checksum => Restart::Damaged,
-        _ => return None,
-    };
-    may_pass(failure, None).then_some(reason)
+pub fn restart(failure: &Failure, status: Option<u32>) -> Option<Restart> {
+    match (failure.class, failure.persistence, status) {
+        (ErrorClass::Range, Persistence::Passing, _) => Some(Restart::Unfit),
+        (ErrorClass::Checksum, Persistence::Passing, _) => Some(Restart::Damaged),
+        // By which the request may be meant, and not what it asks for.
+        (ErrorClass::Http, Persistence::OfPart, Some(400 | 403 | 405 | 406 | 412 | 428 | 431 | 501)) => {
+            Some(Restart::Refused)
+        }
+        _ => None,
+    }
 }
 
 /// Whether `job`, which was refused, had waited so long where a redirect led that this may no longer hold. The URL as it
@@ -181,6 +184,20 @@ mod tests {
         for status in 300..600 {
             let expected = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524].contains(&status);
             assert_eq!(may_pass(&failure(ErrorClass::Http), Some(status)), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_a_refused_part_is_asked_for_as_a_whole_and_only_where_the_range_may_be_why() {
+        for status in 300..600 {
+            let expected = [400, 403, 405, 406, 412, 428, 431, 501].contains(&status).then_some(Restart::Refused);
+            let http = failure(ErrorClass::Http);
+            assert_eq!(restart(&http.clone().of_part(), Some(status)), expected, "{status}");
+            assert_eq!(restart(&http, Some(status)), None, "{status}");
+        }
+        for (class, reason) in [(ErrorClass::Range, Restart::Unfit), (ErrorClass::Checksum, Restart::Damaged)] {
+            assert_eq!(restart(&failure(class).passing(), Some(200)), Some(reason));
+            assert_eq!(restart(&failure(class), Some(200)), None, "it will be the same");
         }
     }
 

@@ -50,8 +50,8 @@ pub struct Body {
     pub(super) disk_full: bool,
     /// Why it is known that nothing can be written.
     pub(super) refusal: Option<Failure>,
-    /// Where it can be continued.
-    resume: Option<Resume>,
+    /// Where it is to be continued.
+    pub(super) resume: Option<Resume>,
     /// Bytes that were there before.
     from: u64,
     /// Bytes written behind them.

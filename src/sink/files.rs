@@ -21,7 +21,7 @@ use super::sidecar::Origin;
 use super::template::Template;
 use super::tree::{Flushing, Missing, Tree};
 use super::{Claim, IfExists, NameFrom, sys};
-use crate::job::{Failure, Job, Key, Outcome, Placement};
+use crate::job::{Failure, Job, Key, Outcome, Placement, Restart};
 
 /// Bodies go to files.
 #[derive(Debug)]
@@ -172,6 +172,8 @@ impl Files {
         let unless = asks.then(|| file.known(tagged.as_ref())).flatten();
         let promises = Promises { names: Rc::clone(&self.checksums), ..promises };
         let mut body = Body::new(Place::File(Box::new(file)), limit, promises);
+        // What is there stays until a whole body comes.
+        body.resume = body.resume.take().filter(|_| !job.tries.restarts.has(Restart::Refused));
         (body.is_update, body.unless, body.tagged, body.renaming) = (is_update, unless, tagged, renaming);
         body
     }

@@ -114,7 +114,7 @@ fn a_part_that_was_not_asked_for_is_a_failure() {
 
 #[test]
 fn an_error_about_the_rest_leaves_the_partial_file_for_later() {
-    for status in [404, 403, 500] {
+    for status in [404, 410, 401, 500] {
         let (place, server) = left_half(broken().header("etag", TAG), move |seen| match seen.earlier {
             1 => Reply::status(status).body("an error page"),
             _ => rest(asked(seen).expect("a range")),
@@ -133,6 +133,50 @@ fn an_error_about_the_rest_leaves_the_partial_file_for_later() {
     let run = retrying(&place, &server, "1", &[]);
     check_whole(&place, &run, 1);
     assert_eq!(run.record()["resume_from"], HALF, "{run}");
+}
+
+#[test]
+fn a_server_that_refuses_ranges_is_asked_for_the_whole() {
+    for status in [400, 403, 405, 406, 412, 428, 431, 501] {
+        check_restarted(&status.to_string(), 2, 2, move |seen| match asked(seen) {
+            Some(_) => Reply::status(status).body("no ranges"),
+            None => whole(2),
+        });
+    }
+}
+
+#[test]
+fn what_is_there_is_kept_until_a_server_that_refuses_ranges_sends_the_whole() {
+    let fetch = |place: &Place, server: &Server, retries| retrying(place, server, retries, &["--journal", "j"]);
+    let (place, server) = left_half(broken().header("etag", TAG), |_| Reply::status(403).body("nothing"));
+    let run = fetch(&place, &server, "2");
+    run.assert_exit(1).assert_failed_with("http", 22).check_invariants(1);
+    assert_eq!(place.read("out/a.part"), content(1)[..HALF], "{run}");
+    let asks = || server.seen().iter().map(asked).collect::<Vec<_>>();
+    assert_eq!(asks(), [None, Some(HALF), None], "{run}");
+    // It was asked for the whole, too.
+    assert_eq!(fetch(&place, &server, "2").assert_exit(0).results(), ["skipped"]);
+    // Nor does it get a range in this run when the whole breaks off.
+    let (place, server) = left_half(broken().header("etag", TAG), |seen| match (asked(seen), seen.earlier) {
+        (Some(_), _) => Reply::status(403),
+        (None, 2) => broken().header("etag", TAG),
+        (None, _) => whole(2),
+    });
+    let run = fetch(&place, &server, "1");
+    check_whole(&place, &run, 2);
+    assert_eq!(server.seen().iter().map(asked).collect::<Vec<_>>(), [None, Some(HALF), None, None], "{run}");
+}
+
+#[test]
+fn a_journal_does_not_settle_what_is_said_of_a_part() {
+    for status in [404, 401] {
+        let (place, server) = left_half(broken().header("etag", TAG), move |seen| match seen.earlier {
+            1 => Reply::status(status),
+            _ => rest(asked(seen).expect("a range")),
+        });
+        run(&place, &server, &["--journal", "j"]).assert_exit(1).assert_failed("http");
+        check_whole(&place, &run(&place, &server, &["--journal", "j"]), 1);
+    }
 }
 
 #[test]
