@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::command::Stdin;
 use crate::harness::raw::refusing_url;
-use crate::harness::{Fetch, Finished, Place, Reply, Seen, Server};
+use crate::harness::{Fetch, Finished, Place, Raw, Reply, Seen, Server, Step};
 
 /// Every path but one answers with itself.
 fn mostly_echo() -> Server {
@@ -106,31 +106,53 @@ fn headers_of_a_line_are_not_those_of_another_and_secret_ones_stay_with_their_se
 }
 
 #[test]
-fn a_body_of_another_size_is_a_failure_and_leaves_nothing() {
+fn a_body_of_another_size_is_a_failure_and_leaves_nothing_unless_it_may_have_broken_off() {
     let server = Server::http(|seen: &Seen| match seen.path.as_str() {
         "/chunked" => Reply::ok("12345").chunked(),
         "/empty" => Reply::ok(""),
         _ => Reply::ok("12345"),
     });
-    for (path, size, good) in [
-        ("/known", 5, true),
-        ("/known", 4, false),
-        ("/known", 6, false),
-        ("/chunked", 5, true),
-        ("/chunked", 4, false),
-        ("/chunked", 6, false),
-        ("/empty", 0, true),
-        ("/empty", 1, false),
+    for (path, size, class, requests) in [
+        ("/known", 5, None, 1),
+        ("/known", 4, Some("checksum"), 1),
+        ("/known", 6, Some("checksum"), 1),
+        ("/chunked", 5, None, 1),
+        ("/chunked", 4, Some("checksum"), 1),
+        ("/chunked", 6, Some("partial"), 3),
+        ("/empty", 0, None, 1),
+        ("/empty", 1, Some("checksum"), 1),
     ] {
-        let run = run(&[json!({"url": server.url(path), "size": size})]);
+        let before = server.seen().len();
+        let run =
+            fetch(&[json!({"url": server.url(path), "size": size})]).args(["--retry", "2", "--retry-delay", "0"]).run();
         run.check_invariants(1);
-        if good {
+        assert_eq!(server.seen().len() - before, requests, "{run}");
+        let Some(class) = class else {
             run.assert_exit(0);
-        } else {
-            run.assert_exit(1).assert_failed("checksum");
-            assert_eq!(run.place().names("out"), [""; 0], "{run}");
-            assert_eq!(run.record()["num_retries"], 0, "{run}");
-        }
+            continue;
+        };
+        run.assert_exit(1).assert_failed(class);
+        let left: &[&str] = if class == "partial" { &["chunked.part", "chunked.part.meta"] } else { &[] };
+        assert_eq!(run.place().names("out"), left, "{run}");
+    }
+}
+
+#[test]
+fn what_ends_with_its_connection_and_is_too_short_has_broken_off() {
+    for (etag, from) in [("etag: \"v\"\r\n", Some(5)), ("", None)] {
+        let cut = format!("HTTP/1.1 200 OK\r\n{etag}connection: close\r\n\r\n01234");
+        let answer = match from {
+            Some(_) => {
+                format!("HTTP/1.1 206 OK\r\n{etag}content-range: bytes 5-9/10\r\ncontent-length: 5\r\n\r\n56789")
+            }
+            None => "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789".to_owned(),
+        };
+        let raw = Raw::start(move |number| Step::answer(if number == 0 { &cut } else { &answer }));
+        let run =
+            fetch(&[json!({"url": raw.url("/a"), "size": 10})]).args(["--retry", "1", "--retry-delay", "0"]).run();
+        run.assert_exit(0).check_invariants(1);
+        assert_eq!(run.place().read_text("out/a"), "0123456789", "{run}");
+        assert_eq!((&run.record()["resume_from"], &run.record()["num_retries"]), (&json!(from), &json!(1)), "{run}");
     }
 }
 

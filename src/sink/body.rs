@@ -233,13 +233,14 @@ impl Body {
     /// The response has ended.
     ///
     /// # Errors
-    /// It brought a part of what is missing, so that the rest is to be asked for (`partial`).
+    /// There is less than there must be, so that the rest is to be asked for (`partial`). Where nobody said how long the
+    /// response is, an end is no sign that it is whole.
     pub fn end(&self) -> Result<(), Failure> {
-        match self.length {
+        match self.length.or(self.promised) {
             Some(length) if self.size() < length => {
                 let message = format!("{} of {length} bytes are there", self.size());
                 let failure = Failure::new(ErrorClass::Partial, PARTIAL_FILE, message);
-                let is_worth_it = self.received >= ADVANCE.min(length.div_ceil(100));
+                let is_worth_it = self.length.is_some() && self.received >= ADVANCE.min(length.div_ceil(100));
                 Err(if is_worth_it { failure.advancing() } else { failure })
             }
             _ => Ok(()),
@@ -266,12 +267,11 @@ impl Body {
     /// when [`Body::catch_up`] is ready, and before the body is published.
     ///
     /// # Errors
-    /// Its size or its hash is another one (`checksum`), or what was there before cannot be read (`local`).
+    /// Its hash is another one (`checksum`), or what was there before cannot be read (`local`).
     pub fn verify(&mut self) -> Result<(), Failure> {
         self.unread.take().map_or(Ok(()), Err)?;
         self.settle()?;
         if self.is_begun() {
-            self.compare(self.size())?;
             self.read_back(u64::MAX)?;
             self.sha256 = self.digests.finish()?;
         }
@@ -330,6 +330,7 @@ impl Body {
         Ok(())
     }
 
+    /// Whether a body that is said to have `size` bytes can be the one that was promised.
     fn compare(&self, size: u64) -> Result<(), Failure> {
         match self.promised {
             Some(promised) if promised != size => {
