@@ -10,6 +10,7 @@ mod program {
     pub mod address;
     pub mod cli;
     pub mod job;
+    pub mod replacement;
     pub mod text;
 
     #[path = "cli"]
@@ -69,7 +70,7 @@ use program::sink::hash::Digest;
 use program::sink::{Resume, Version, names};
 use program::source::lines::{Condition, LIMIT, Lines};
 use program::source::parse::{Format, Parser, Request, Verdict};
-use program::{address, cli, job, sink, text};
+use program::{address, cli, job, replacement, sink, text};
 
 /// What is read in pieces of these lengths, in turn.
 struct Bits<'a> {
