@@ -2,7 +2,6 @@
 //!
 //! Must not know what is kept in it.
 
-use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Access, AtFlags, Dir, FileType, OFlags, Stat};
@@ -134,8 +133,7 @@ fn finds_other_case(root: &OwnedFd) -> Result<bool> {
 
 /// A name for a probe that no file has, nor another process gives one, whichever machine it is on.
 fn unheard_of() -> String {
-    let random = RandomState::new().hash_one(std::process::id());
-    format!("{BEGIN}{random:016x}{PART}")
+    format!("{BEGIN}{:016x}{PART}", fastrand::u64(..))
 }
 
 /// Whether a probe may be called so.
