@@ -1,7 +1,8 @@
-//! Bodies by themselves.
+//! Bodies that continue what is there.
 
-use super::super::testing::{checksum, continued};
 use super::*;
+use crate::job::ErrorClass;
+use crate::sink::testing::{checksum, continued};
 
 #[test]
 fn what_was_there_before_is_hashed_a_piece_at_a_time() -> anyhow::Result<()> {
