@@ -323,10 +323,7 @@ fn files_lying_about_are_not_even_looked_for() {
     let run = fetch.run();
     run.assert_exit(0).check_invariants(1);
     let trace = place.trace();
-    assert!(
-        trace.iter().any(|line| line.contains("mkdir") && line.contains("\"out\"")),
-        "files are traced: {trace:#?}"
-    );
+    assert!(trace.iter().any(|line| line.contains("\"out\"")), "files are traced: {trace:#?}");
     let quoted = |name: &str| [format!("\"{name}\""), format!("/work/{name}\""), format!("/out/{name}\"")];
     let touched = |line: &&String| NAMES.iter().any(|name| quoted(name).iter().any(|path| line.contains(path)));
     let touched: Vec<_> = trace.iter().filter(touched).collect();
