@@ -28,6 +28,8 @@ pub struct Response {
     range: Option<Option<ContentRange>>,
     multipart: bool,
     chunked: bool,
+    /// HTTP/2 and later, where the end of a body is said.
+    is_framed: bool,
     location: Option<Vec<u8>>,
     date: Option<SystemTime>,
     retry_after: Option<RetryAfter>,
@@ -67,7 +69,7 @@ impl Response {
         if line.starts_with(b"HTTP/") {
             let code = line.splitn(3, |byte| *byte == b' ').nth(1).unwrap_or_default();
             let status = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok()).unwrap_or(0);
-            *self = Response { status, ..Response::default() };
+            *self = Response { status, is_framed: !line.starts_with(b"HTTP/1"), ..Response::default() };
             return;
         }
         if self.complete {
@@ -118,6 +120,18 @@ impl Response {
         self.length.filter(|_| !self.chunked)
     }
 
+    /// Whether nothing but the end of its connection tells where its body ends, so that it may as well have broken off.
+    pub fn ends_with_its_connection(&self) -> bool {
+        let has_end = self.is_framed || self.chunked || self.length.is_some() || matches!(self.status, 204 | 205);
+        // A decoder knows the end of what it decodes.
+        !has_end && self.is_identity()
+    }
+
+    /// Whether the body is sent as it is.
+    pub fn is_identity(&self) -> bool {
+        matches!(self.coding.as_str(), "" | "identity")
+    }
+
     /// Where this leads, when it is a whole head that does. What was not modified (304) leads nowhere.
     pub fn leads(&self) -> Option<&[u8]> {
         let is_redirect = matches!(self.status, 300..=303 | 305..=399) && self.complete;
@@ -159,7 +173,7 @@ impl Response {
             (0..=199, _) => Err(Failure::new(ErrorClass::Protocol, 8, "no final response")),
             (status, resume) => {
                 let failure = Failure::new(ErrorClass::Http, 22, format!("the server answered {status}"));
-                Err(if resume.is_some() { failure.of_part() } else { failure })
+                Err(if resume.is_some() && may_be_of_the_range(status) { failure.of_part() } else { failure })
             }
         }
     }
@@ -176,7 +190,7 @@ impl Response {
         if self.declared().is_some_and(|declared| declared != range.count()) {
             return Err("the 206 contradicts itself about its length");
         }
-        if !matches!(self.coding.as_str(), "" | "identity") {
+        if !self.is_identity() {
             return Err("the 206 is content-coded");
         }
         if resume.version.as_ref().is_some_and(|version| !version.is(&self.version)) {
@@ -184,6 +198,11 @@ impl Response {
         }
         Ok(range)
     }
+}
+
+/// Whether the status may be about how it was asked, and not about what was asked for.
+fn may_be_of_the_range(status: u32) -> bool {
+    matches!(status, 400 | 403 | 405 | 406 | 412 | 428 | 431 | 501)
 }
 
 /// `CURLE_RANGE_ERROR`.

@@ -284,7 +284,7 @@ impl Transfer {
         body.begin(Head {
             from,
             length,
-            content_encoding: !matches!(self.response.coding.as_str(), "" | "identity"),
+            content_encoding: !self.response.is_identity(),
             version: std::mem::take(&mut self.response.version),
             name: self.response.name.take(),
         })
@@ -312,7 +312,7 @@ impl Transfer {
             (_, Some(body)) if body.is_unwanted() => Ok(()),
             (Some(decoder), Some(body)) => {
                 decoder.finish(|plain| body.write(plain))?;
-                body.end()
+                body.end(self.response.ends_with_its_connection())
             }
             _ => Err(over()),
         }

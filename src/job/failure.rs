@@ -26,7 +26,7 @@ pub enum Persistence {
     NoSpace,
     /// A part of what was missing came, and no small one: to ask for the rest costs no attempt.
     Advancing,
-    /// A part was asked for, and refused. That says nothing about the whole.
+    /// A part was asked for, and refused in a way that says nothing about the whole.
     OfPart,
     /// Nothing was asked for, since its host asked to be left alone just then: that was no attempt.
     Held,

@@ -256,8 +256,8 @@ impl Journal {
 }
 
 /// Whether it would fail in the same way tomorrow: the server says that the request is wrong, the line is, or the body is
-/// longer than it may be. What is said of a part need not hold for the whole, and everything else, this machine's troubles and refused certificates too, can be put right
-/// without a change to the list.
+/// longer than it may be. What is said of a part need not hold for the whole, and everything else, this machine's
+/// troubles and refused certificates too, can be put right without a change to the list.
 fn is_final(failure: &Failure, status: Option<u32>) -> bool {
     match failure.class {
         ErrorClass::Input | ErrorClass::TooLarge => true,

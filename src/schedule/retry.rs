@@ -110,14 +110,11 @@ pub fn may_pass(failure: &Failure, status: Option<u32>) -> bool {
 }
 
 /// Why another attempt would begin at the first byte again, of what that is done for once.
-pub fn restart(failure: &Failure, status: Option<u32>) -> Option<Restart> {
-    match (failure.class, failure.persistence, status) {
-        (ErrorClass::Range, Persistence::Passing, _) => Some(Restart::Unfit),
-        (ErrorClass::Checksum, Persistence::Passing, _) => Some(Restart::Damaged),
-        // By which the request may be meant, and not what it asks for.
-        (ErrorClass::Http, Persistence::OfPart, Some(400 | 403 | 405 | 406 | 412 | 428 | 431 | 501)) => {
-            Some(Restart::Refused)
-        }
+pub fn restart(job: &Job, failure: &Failure) -> Option<Restart> {
+    match (failure.class, failure.persistence) {
+        (ErrorClass::Range, Persistence::Passing) => Some(Restart::Unfit),
+        (ErrorClass::Checksum, Persistence::Passing) => Some(Restart::Damaged),
+        (class, Persistence::OfPart) if !may_be_stale(job, class) => Some(Restart::Refused),
         _ => None,
     }
 }
@@ -171,7 +168,7 @@ impl Retry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{RETRY, job};
+    use super::super::testing::{RETRY, hop, job};
     use super::*;
     use crate::job::Lack;
 
@@ -188,17 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refused_part_is_asked_for_as_a_whole_and_only_where_the_range_may_be_why() {
-        for status in 300..600 {
-            let expected = [400, 403, 405, 406, 412, 428, 431, 501].contains(&status).then_some(Restart::Refused);
-            let http = failure(ErrorClass::Http);
-            assert_eq!(restart(&http.clone().of_part(), Some(status)), expected, "{status}");
-            assert_eq!(restart(&http, Some(status)), None, "{status}");
-        }
+    fn what_is_begun_anew_is_begun_for_a_reason() {
+        let now = Instant::now();
+        let mut job = job(0, "h", now);
+        let refused = failure(ErrorClass::Http).of_part();
+        assert_eq!(restart(&job, &refused), Some(Restart::Refused));
         for (class, reason) in [(ErrorClass::Range, Restart::Unfit), (ErrorClass::Checksum, Restart::Damaged)] {
-            assert_eq!(restart(&failure(class).passing(), Some(200)), Some(reason));
-            assert_eq!(restart(&failure(class), Some(200)), None, "it will be the same");
+            assert_eq!(restart(&job, &failure(class).passing()), Some(reason));
+            assert_eq!(restart(&job, &failure(class)), None, "it will be the same");
         }
+        assert_eq!(restart(&job, &failure(ErrorClass::Http)), None);
+        (job.hop, job.tries.led, job.tries.released) = (Some(hop("other")), Some(now), Some(now + STALE));
+        assert_eq!(restart(&job, &refused), None, "the URL leads to another place by now");
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Schedule {
             Again::Probe | Again::At(_) => {}
         }
         (job.num_retries, job.tries.ended) = (job.num_retries + 1, Some(now));
-        retry::restart(failure, attempt.status).into_iter().for_each(|reason| job.tries.restarts.add(reason));
+        retry::restart(&job, failure).into_iter().for_each(|reason| job.tries.restarts.add(reason));
         match again {
             Again::At(at) => self.delay(job, at, now),
             Again::Last => self.keep(id, job, Queue::push_last, now),
@@ -83,7 +83,7 @@ impl Schedule {
         now: Instant,
     ) -> Again {
         let class = failure.class;
-        let restart = retry::restart(failure, attempt.status).filter(|reason| !job.tries.restarts.has(*reason));
+        let restart = retry::restart(job, failure).filter(|reason| !job.tries.restarts.has(*reason));
         match (sign, failure.persistence) {
             (Sign::Busy(status), _) => self.after_pause(id, status, job, failure, now),
             (Sign::Short, _) if self.is_hopeless(now) => Again::No,

@@ -229,20 +229,20 @@ impl Body {
         self.hash(data)
     }
 
-    /// The response has ended.
+    /// The response has ended; `is_open_ended`: where it was to end nobody knows.
     ///
     /// # Errors
-    /// There is less than there must be, so that the rest is to be asked for (`partial`). Where nobody said how long the
-    /// response is, an end is no sign that it is whole.
-    pub fn end(&self) -> Result<(), Failure> {
-        match self.length.or(self.promised) {
+    /// There is less than there must be: the rest is to be asked for, where it may have broken off (`partial`), and otherwise
+    /// it is not what was promised (`checksum`).
+    pub fn end(&self, is_open_ended: bool) -> Result<(), Failure> {
+        match self.length.or(self.promised.filter(|_| is_open_ended)) {
             Some(length) if self.size() < length => {
                 let message = format!("{} of {length} bytes are there", self.size());
                 let failure = Failure::new(ErrorClass::Partial, PARTIAL_FILE, message);
                 let is_worth_it = self.length.is_some() && self.received >= ADVANCE.min(length.div_ceil(100));
                 Err(if is_worth_it { failure.advancing() } else { failure })
             }
-            _ => Ok(()),
+            _ => self.compare(self.size()),
         }
     }
 

@@ -16,6 +16,9 @@ use super::sys;
 /// The attribute: the file's time when it was whole, what the request was, and the tag.
 const ATTRIBUTE: &str = "user.fetchmany.etag";
 
+/// Digits by which a request is known.
+const REQUEST_DIGITS: usize = 16;
+
 /// A longer attribute is not ours, and a longer tag is not kept.
 const LONGEST: usize = 1024;
 
@@ -29,6 +32,8 @@ pub struct Known {
     pub modified: SystemTime,
     /// The entity tag that it came with, if nobody has changed it since.
     pub etag: Option<String>,
+    /// It came in answer to another request: its time says nothing about this one's.
+    came_otherwise: bool,
 }
 
 impl Known {
@@ -37,7 +42,10 @@ impl Known {
         let stat = sys::stat(dir, name).ok().filter(is_file)?;
         let seconds = u64::try_from(stat.st_mtime).ok()?;
         let modified = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.min(LAST)))?;
-        Some(Known { modified, etag: request.and_then(|request| read(dir, name, request)) })
+        let came = request.and_then(|request| read(dir, name, request));
+        let came_otherwise = came == Some(Came::Otherwise);
+        let etag = if let Some(Came::With(etag)) = came { Some(etag) } else { None };
+        Some(Known { modified, etag, came_otherwise })
     }
 
     /// Whether what `head` tells of is this file: not every server says so by itself. Where both have a tag the time does
@@ -45,6 +53,9 @@ impl Known {
     pub fn is(&self, head: &Head) -> bool {
         if let (Some(there), Some(offered)) = (&self.etag, &head.version.etag) {
             return weak(there) == weak(offered);
+        }
+        if self.came_otherwise {
+            return false;
         }
         let seconds = head.version.modified().and_then(|seconds| u64::try_from(seconds).ok());
         let there = self.modified.duration_since(UNIX_EPOCH).ok();
@@ -57,23 +68,38 @@ pub fn remember(file: &OwnedFd, request: &Digest, etag: &str) {
     if let Ok(stat) = sys::stat_open(file)
         && is_tag(etag)
     {
-        let _ = sys::set_attribute(file, ATTRIBUTE, format!("{}{etag}", condition(&stat, request)).as_bytes());
+        let _ = sys::set_attribute(
+            file,
+            ATTRIBUTE,
+            format!("{}{} {etag}", unchanged(&stat), request.hex(REQUEST_DIGITS)).as_bytes(),
+        );
     }
 }
 
-/// The tag of a file that is as it came.
-fn read(dir: &OwnedFd, name: &str, request: &Digest) -> Option<String> {
+/// How a file came that is as it came.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    /// In answer to this request, with this tag.
+    With(String),
+    /// In answer to another.
+    Otherwise,
+}
+
+fn read(dir: &OwnedFd, name: &str, request: &Digest) -> Option<Came> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = sys::open(dir, name, flags).ok()?;
     let stat = sys::stat_open(&file).ok().filter(is_file)?;
     let attribute = String::from_utf8(sys::attribute(&file, ATTRIBUTE, LONGEST).ok()?).ok()?;
-    let etag = attribute.strip_prefix(&condition(&stat, request))?;
-    is_tag(etag).then(|| etag.to_owned())
+    let (came, etag) = attribute.strip_prefix(&unchanged(&stat))?.split_once(' ')?;
+    match came == request.hex(REQUEST_DIGITS) {
+        true => is_tag(etag).then(|| Came::With(etag.to_owned())),
+        false => Some(Came::Otherwise),
+    }
 }
 
 /// What must not have changed.
-fn condition(stat: &Stat, request: &Digest) -> String {
-    format!("{}.{:09} {} {} ", stat.st_mtime, stat.st_mtime_nsec, stat.st_size, request.hex(16))
+fn unchanged(stat: &Stat) -> String {
+    format!("{}.{:09} {} ", stat.st_mtime, stat.st_mtime_nsec, stat.st_size)
 }
 
 fn is_file(stat: &Stat) -> bool {
@@ -111,7 +137,11 @@ mod tests {
                 return Ok(()); // no attributes here
             }
             assert_eq!(known().as_deref(), kept.then_some(etag));
-            assert_eq!(Known::of(&fd, "a", Some(&Digest::of("http://h/b"))).and_then(|known| known.etag), None);
+            if let Some(there) = Known::of(&fd, "a", Some(&Digest::of("http://h/b"))) {
+                let last_modified = Some("Thu, 01 Jan 1970 00:16:40 GMT".to_owned());
+                let older = Head { version: Version { last_modified, ..Version::default() }, ..Head::default() };
+                assert_eq!((&there.etag, there.is(&older)), (&None, !kept), "its time is that of another answer");
+            }
             std::fs::write(&path, "another")?;
             assert_eq!(known(), None, "it was changed");
             std::fs::remove_file(&path)?;
@@ -124,6 +154,7 @@ mod tests {
         let known = |etag: Option<&str>| Known {
             modified: UNIX_EPOCH + Duration::from_secs(1000),
             etag: etag.map(str::to_owned),
+            came_otherwise: false,
         };
         let then = "Thu, 01 Jan 1970 00:16:40 GMT";
         let later = "Thu, 01 Jan 1970 00:16:41 GMT";

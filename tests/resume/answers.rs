@@ -168,14 +168,15 @@ fn what_is_there_is_kept_until_a_server_that_refuses_ranges_sends_the_whole() {
 }
 
 #[test]
-fn a_journal_does_not_settle_what_is_said_of_a_part() {
-    for status in [404, 401] {
+fn a_journal_settles_what_is_said_of_the_whole_though_a_part_was_asked_for() {
+    for status in [404, 410, 401] {
         let (place, server) = left_half(broken().header("etag", TAG), move |seen| match seen.earlier {
             1 => Reply::status(status),
             _ => rest(asked(seen).expect("a range")),
         });
         run(&place, &server, &["--journal", "j"]).assert_exit(1).assert_failed("http");
-        check_whole(&place, &run(&place, &server, &["--journal", "j"]), 1);
+        assert_eq!(run(&place, &server, &["--journal", "j"]).assert_exit(0).results(), ["skipped"], "{status}");
+        check_whole(&place, &run(&place, &server, &["--journal", "j", "--retry-failed"]), 1);
     }
 }
 
