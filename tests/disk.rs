@@ -156,6 +156,31 @@ fn a_file_that_cannot_be_published_at_all_is_a_failure_and_not_there() {
 }
 
 #[test]
+fn a_partial_file_whose_name_cannot_be_looked_at_is_there_for_the_next_run() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; 2 << 20]).header("etag", "\"v\""));
+    for first in 1..50 {
+        let place = Place::new();
+        let fetch = || place.fetch().args(["--json", "-d", "out", "--retry", "0"]).arg(server.url("/large"));
+        let fault = format!("inject=newfstatat:error=EIO:when={first}+");
+        let Some(run) = fetch().strace(["-P", "large.part", "-e", "trace=newfstatat", "-e", &fault]) else { return };
+        let run = run.run();
+        if place.injected().is_empty() {
+            run.assert_exit(0);
+            assert!(first > 2, "its name is never looked at\n{run}");
+            return;
+        }
+        if run.code() == Some(1) {
+            run.assert_failed("local");
+            assert!(!place.exists("out/large"), "{first}\n{run}");
+        }
+        let run = fetch().run();
+        run.assert_exit(0);
+        assert_eq!(place.names("out"), ["large"], "{first}\n{run}");
+    }
+    panic!("there is no end of such calls");
+}
+
+#[test]
 fn a_directory_or_file_that_cannot_be_made_costs_its_files_alone() {
     let server = server();
     for (fault, exit, lost) in [

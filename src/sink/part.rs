@@ -208,10 +208,9 @@ impl Part {
 
     /// Takes its name away, if that is still its own, so that its bytes are never continued. It stays locked.
     pub fn clear(&self, dir: &OwnedFd) -> Result<(), Fault> {
-        if !self.is_at_its_name(dir) {
-            return Ok(());
-        }
-        sys::unlink(dir, &self.name).map_err(|errno| Fault::system("remove", &self.name, errno))
+        let removed =
+            self.is_at_its_name(dir).and_then(|is_it| if is_it { sys::unlink(dir, &self.name) } else { Ok(()) });
+        removed.map_err(|errno| Fault::system("remove", &self.name, errno))
     }
 
     /// Goes on behind the first `from` bytes; what is behind them is thrown away.
@@ -224,7 +223,7 @@ impl Part {
     /// # Errors
     /// The file system refuses, or what has its name is not the file that was written.
     pub fn publish(&mut self, dir: &OwnedFd, name: &Name, ours: Ours, replace: Replace) -> Result<Published, Fault> {
-        if !self.is_at_its_name(dir) {
+        if !self.is_at_its_name(dir).map_err(|errno| Fault::system("look at", &self.name, errno))? {
             self.disown(dir, ours);
             return Err(Fault::local(format!("{} was moved or replaced while it was written", self.name)));
         }
@@ -329,14 +328,14 @@ impl Part {
 
     /// Leaves it for a later attempt, if its name is still its own.
     pub fn keep(self, dir: &OwnedFd, ours: Ours) {
-        if !self.is_at_its_name(dir) {
+        if self.is_at_its_name(dir) == Ok(false) {
             self.disown(dir, ours);
         }
     }
 
     /// Removes it, if its name is still its own.
     pub fn remove(&self, dir: &OwnedFd, ours: Ours) {
-        if !self.is_at_its_name(dir) {
+        if self.is_at_its_name(dir) == Ok(false) {
             self.disown(dir, ours);
         } else if self.clear(dir).is_ok() {
             self.undescribe(dir, ours);
@@ -347,7 +346,7 @@ impl Part {
     fn disown(&self, dir: &OwnedFd, ours: Ours) {
         let Ok(birth) = sys::birth(&self.file) else { return };
         undescribe(dir, &self.name, ours, |held| {
-            !self.is_at_its_name(dir) && SideCar::of(held, ours).is_some_and(|found| found.is_of(&birth))
+            self.is_at_its_name(dir) == Ok(false) && SideCar::of(held, ours).is_some_and(|found| found.is_of(&birth))
         });
     }
 
@@ -364,8 +363,12 @@ impl Part {
         }
     }
 
-    fn is_at_its_name(&self, dir: &OwnedFd) -> bool {
-        sys::stat(dir, &self.name).is_ok_and(|stat| identity(&stat) == self.identity)
+    /// Whether its name is still its own. Where the file system does not say, it may be.
+    fn is_at_its_name(&self, dir: &OwnedFd) -> Result<bool, Errno> {
+        match sys::stat(dir, &self.name) {
+            Err(Errno::NOENT) => Ok(false),
+            found => found.map(|stat| identity(&stat) == self.identity),
+        }
     }
 }
 
