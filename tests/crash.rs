@@ -7,7 +7,7 @@
 mod plans;
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -121,7 +121,8 @@ impl<'a> Course<'a> {
             }
             // And what another run may have left.
             place.write(&format!("out/{}.part", names[1]), "the beginning of something");
-            place.write(&format!("out/{}.part.meta", names[1]), "");
+            let meta = place.write(&format!("out/{}.part.meta", names[1]), "");
+            std::fs::set_permissions(meta, PermissionsExt::from_mode(0o600)).expect("make it private");
             place.write("j", "fetchmany-journal 1\nok 0123");
         }
         Course { server, plan, place, paths, ok: BTreeSet::new(), told: BTreeSet::new(), is_recorded: true }

@@ -48,6 +48,7 @@ mod politeness;
 mod progress;
 mod rates;
 mod redirects;
+mod remains;
 mod requests;
 mod results;
 mod resume;

@@ -106,8 +106,8 @@ impl Part {
                 open.remove(dir, ours);
                 let meta = SideCar::name(&part);
                 return Err(match SideCar::objection(dir, &part, ours) {
-                    Some(why) => Fault::local(format!("{meta} is there and {why}: move or remove it")),
-                    None => Fault::system("create", &meta, errno),
+                    Ok(Some(why)) => Fault::local(format!("{meta} is there and {why}: move or remove it")),
+                    _ => Fault::system("create", &meta, errno),
                 });
             }
         }
@@ -162,10 +162,13 @@ impl Part {
         if !ours.owns(stat) {
             return Err(Fault::local(format!("{name} is there and belongs to another user: have it moved away")));
         }
-        if stat.st_size > 0 && !SideCar::is_beside(dir, name, ours) {
+        if stat.st_size > 0 {
             let meta = SideCar::name(name);
-            let why = SideCar::objection(dir, name, ours)
-                .map_or_else(|| format!(", without {meta}"), |objection| format!(": {meta} {objection}"));
+            let why = match SideCar::objection(dir, name, ours) {
+                Ok(None) => return Ok(()),
+                Ok(Some(objection)) => format!(": {meta} {objection}"),
+                Err(_) => format!(", without {meta}"),
+            };
             return Err(Fault::local(format!("{name} is there and not known to be ours{why}: move or remove it")));
         }
         Ok(())
@@ -356,7 +359,7 @@ impl Part {
             Ok(None) | Err(Errno::EXIST | Errno::WOULDBLOCK) => {}
             // Where it cannot even be opened, nobody would come by again to take it away: here it was its own a moment ago.
             Ok(Some(_)) | Err(_) => {
-                if is_gone(dir, &self.name) && SideCar::is_beside(dir, &self.name, ours) {
+                if is_gone(dir, &self.name) && SideCar::objection(dir, &self.name, ours) == Ok(None) {
                     let _ = sys::unlink(dir, &SideCar::name(&self.name));
                 }
             }

@@ -24,6 +24,9 @@ use crate::job::Checksum;
 /// Grows with the meaning of the fields.
 const FORMAT: u32 = 4;
 
+/// How each begins; `N` is the digit of its format.
+const BEGINNING: &[u8] = br#"{"format":N,"file":""#;
+
 /// A longer one is not ours.
 const LONGEST: usize = 128 * 1024;
 
@@ -130,7 +133,7 @@ impl SideCar {
             opened => opened?,
         };
         let stat = sys::stat_open(&file)?;
-        if ours.objection(&stat).is_some() {
+        if objection_to(&file, &stat, ours)?.is_some() {
             return Err(Errno::EXIST);
         }
         // File systems without locks are used without them.
@@ -141,14 +144,20 @@ impl SideCar {
         Ok(sys::stat(dir, &name).is_ok_and(is_there).then_some(file))
     }
 
-    /// Whether a description of ours, whatever it says, is beside `part`.
-    pub fn is_beside(dir: &OwnedFd, part: &str, ours: Ours) -> bool {
-        sys::stat(dir, &SideCar::name(part)).is_ok_and(|stat| ours.objection(&stat).is_none())
-    }
-
     /// What says that what has the name of a description of `part` is none of ours, to follow that name.
-    pub fn objection(dir: &OwnedFd, part: &str, ours: Ours) -> Option<&'static str> {
-        sys::stat(dir, &SideCar::name(part)).ok().and_then(|stat| ours.objection(&stat))
+    ///
+    /// # Errors
+    /// Nothing has the name, or it cannot be told.
+    pub fn objection(dir: &OwnedFd, part: &str, ours: Ours) -> Result<Option<&'static str>> {
+        let stat = sys::stat(dir, &SideCar::name(part))?;
+        if let Some(objection) = ours.objection(&stat) {
+            return Ok(Some(objection));
+        }
+        match SideCar::open(dir, part) {
+            // By its looks it is.
+            Err(_) if ours.is_private(&stat) => Ok(None),
+            opened => objection_to(&opened?, &stat, ours),
+        }
     }
 
     /// Opens what has the name of a description of `part`, to read it.
@@ -192,6 +201,25 @@ impl SideCar {
         let from = length.map_or(size, |length| size.min(length.saturating_sub(1)));
         (from > 0).then_some(Resume { from, length, name: name.filter(|_| version.is_some()), version })
     }
+}
+
+/// What says that the open `file`, of which this is known, is no description of ours, to follow its name. One that a kill or
+/// a crash of the machine has kept from being written is known by its looks alone.
+fn objection_to(file: &OwnedFd, stat: &Stat, ours: Ours) -> Result<Option<&'static str>> {
+    if let Some(objection) = ours.objection(stat) {
+        return Ok(Some(objection));
+    }
+    let mut buffer = [0; BEGINNING.len()];
+    let length = sys::read_at(file, &mut buffer, 0)?;
+    let text = buffer.get(..length).unwrap_or_default();
+    let fits = |(byte, wanted): (&u8, &u8)| byte == wanted || (*wanted == b'N' && byte.is_ascii_digit());
+    let is_begun = text.iter().zip(BEGINNING).all(fits);
+    let is_blank = text.iter().all(|byte| *byte == 0);
+    let is_ours = match is_begun && length == BEGINNING.len() {
+        true => true,
+        false => (is_begun || is_blank) && ours.is_private(stat),
+    };
+    Ok((!is_ours).then_some("is no description of a partial file"))
 }
 
 #[cfg(test)]
@@ -243,6 +271,7 @@ mod tests {
         for torn in 0..text.len() {
             std::fs::write(&path, &text[..torn])?;
             assert!(found(&fd, "a.part", ours).is_none(), "torn at {torn}");
+            assert_eq!(SideCar::objection(&fd, "a.part", ours), Ok(None), "torn at {torn}");
         }
         for other in ["[]", "{}", "null", "\u{0}\u{0}", "{\"format\":4}", "{\"format\":-1,\"url\":7}"] {
             std::fs::write(&path, other)?;
@@ -251,7 +280,8 @@ mod tests {
         std::fs::write(&path, String::from_utf8(text)?.replace("\"format\":4", "\"format\":5,\"more\":{}"))?;
         assert!(found(&fd, "a.part", ours).is_some_and(|newer| newer.resume(&origin(), 5).is_none()));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o620))?;
-        assert!(found(&fd, "a.part", ours).is_none() && !SideCar::is_beside(&fd, "a.part", ours));
+        assert!(found(&fd, "a.part", ours).is_none());
+        assert_eq!(SideCar::objection(&fd, "a.part", ours), Ok(Some("can be written by others")));
         assert_eq!(described(None).write(&fd, "a.part", "", ours), Err(Errno::EXIST));
         std::fs::remove_file(&path)?;
         std::fs::create_dir(&path)?;
