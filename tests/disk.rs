@@ -242,6 +242,41 @@ fn an_output_directory_that_is_removed_while_it_is_used_fails_its_files() {
 }
 
 #[test]
+fn nothing_is_written_where_a_directory_below_the_output_directory_was_moved() {
+    const LENGTH: usize = 2 << 20;
+    // The one has a name while it is written, the other none.
+    for (length, result) in [(LENGTH, "failed"), (1000, "ok")] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |seen: &Seen| match seen.path.as_str() {
+            "/d/held" => Reply::ok(vec![b'x'; length / 2]).then_wait(&held).body(vec![b'x'; length / 2]),
+            path => Reply::ok(path.to_owned()),
+        });
+        let place = Place::new();
+        let urls = ["/d/before", "/d/held", "/d/after"].map(|path| server.url(path));
+        let fetch = || place.fetch().args(["--json", "--tree", "-d", "out", "-j", "1", "--retry", "0"]).urls(&urls);
+        let running = fetch().start();
+        server.wait("the request", |counts| counts.requests.len() == 2);
+        if result == "failed" {
+            until("half of it on disk", || {
+                place.tree("out").iter().any(|(name, part)| name.ends_with("held.part") && part.len() == length / 2)
+            });
+        }
+        std::fs::rename(place.path("out/127.0.0.1"), place.path("archive")).expect("move it");
+        gate.open();
+        let run = running.finish();
+        assert_eq!(run.results(), ["ok", result, "ok"], "{run}");
+        for record in run.records().iter().skip(1).filter(|record| record["result"] == "ok") {
+            let name = record["filename_effective"].as_str().expect("a name");
+            assert!(place.exists(name), "{name}\n{run}");
+        }
+        assert!(place.tree("archive").keys().all(|name| !name.ends_with("after") && !name.ends_with("held")), "{run}");
+        fetch().run().assert_exit(0);
+        assert_eq!(place.tree("out").len(), 3, "{run}");
+    }
+}
+
+#[test]
 fn where_a_write_takes_less_than_it_was_given_the_rest_is_written_after_it() {
     const TAKEN: usize = 100;
     let server = server();

@@ -139,16 +139,6 @@ impl OutputFile {
         self.description = Some(origin.map_or_else(SideCar::of_nothing, |origin| SideCar::new(origin, head)));
         let (from, length) = (head.from, head.length);
         self.from = from;
-        match self.open_once(from, length) {
-            // A directory we kept open may have been removed since.
-            Err(fault) if fault.errno() == Some(Errno::NOENT) && self.tree.forget(self.name.directory()) => {
-                self.open_once(from, length)
-            }
-            result => result,
-        }
-    }
-
-    fn open_once(&mut self, from: u64, length: Option<u64>) -> Result<(), Fault> {
         let dir = self.directory()?;
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Found(part) if from > 0 => {
@@ -398,13 +388,7 @@ impl OutputFile {
     fn link(&self, file: &OwnedFd) -> Result<(), Errno> {
         let name = &self.target;
         let dir = self.tree.directory(name.directory(), Missing::Make)?;
-        match self.tree.link(file, &dir, name.file()) {
-            Err(Errno::NOENT) if self.tree.forget(name.directory()) => {
-                let dir = self.tree.directory(name.directory(), Missing::Make)?;
-                self.tree.link(file, &dir, name.file())
-            }
-            result => result,
-        }
+        self.tree.link(file, &dir, name.file())
     }
 
     /// A `.part` with the bytes of the unnamed `file`, which cannot be linked here.

@@ -17,7 +17,7 @@ use super::name::Name;
 use super::names::PART;
 use super::ours::Ours;
 use super::sidecar::{Origin, Resume, SideCar};
-use super::sys;
+use super::sys::{self, identity};
 
 /// How often it is opened again because somebody else has just published or removed it.
 const OPEN_TRIES: u32 = 8;
@@ -438,10 +438,6 @@ fn rename_noreplace(dir: &OwnedFd, part: &str, name: &str) -> Result<(), Errno> 
         Ok(_) => Err(Errno::EXIST),
         Err(errno) => Err(errno),
     }
-}
-
-fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
 }
 
 #[cfg(test)]

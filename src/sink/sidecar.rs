@@ -140,8 +140,7 @@ impl SideCar {
         if sys::lock(&file) == Err(Errno::WOULDBLOCK) {
             return Err(Errno::WOULDBLOCK);
         }
-        let is_there = |now: Stat| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino);
-        Ok(sys::stat(dir, &name).is_ok_and(is_there).then_some(file))
+        Ok(sys::is_at(dir, &name, &file).then_some(file))
     }
 
     /// What says that what has the name of a description of `part` is none of ours, to follow that name.

@@ -108,6 +108,11 @@ pub fn stat_open(fd: impl AsFd) -> Result<Stat> {
     retry_on_intr(|| rustix::fs::fstat(&fd))
 }
 
+/// Device and inode, by which a file is known under all its names.
+pub fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
 /// Makes a directory; that it is there already is not an error.
 pub fn make_directory(dir: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<()> {
     match retry_on_intr(|| rustix::fs::mkdirat(&dir, name, DIRECTORY_MODE)) {
@@ -222,11 +227,14 @@ fn birth_of(fd: impl AsFd, name: &str, flags: AtFlags) -> Result<String> {
     Ok(format!("{inode:x}-{seconds:x}.{nanoseconds:x}-{:o}", for_others(mode)))
 }
 
+/// Whether what is open has the name `name`.
+pub fn is_at(dir: &OwnedFd, name: &str, open: &OwnedFd) -> bool {
+    stat(dir, name).is_ok_and(|named| stat_open(open).is_ok_and(|open| identity(&named) == identity(&open)))
+}
+
 /// Takes the name `name` from the open `file`, if it has it.
 pub fn unlink_if(dir: &OwnedFd, name: &str, file: &OwnedFd) {
-    if let (Ok(named), Ok(open)) = (stat(dir, name), stat_open(file))
-        && (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)
-    {
+    if is_at(dir, name, file) {
         // The disk has told of an error already.
         let _ = unlink(dir, name);
     }

@@ -29,7 +29,7 @@ pub struct Tree {
     /// There is no such directory, and none is made: `root` is another one above it.
     absent: bool,
     /// Directories below it by relative path, the most recent first.
-    recent: RefCell<VecDeque<(String, Rc<OwnedFd>)>>,
+    recent: RefCell<VecDeque<Kept>>,
     linking: Cell<Linking>,
     partials: Cell<Partials>,
     flushing: Flushing,
@@ -38,6 +38,15 @@ pub struct Tree {
     /// Whether anything may be changed in it.
     is_real: bool,
     writer: Rc<Writer>,
+}
+
+/// A directory that is kept open.
+#[derive(Debug)]
+struct Kept {
+    path: String,
+    fd: Rc<OwnedFd>,
+    /// What it is known by at its path.
+    identity: (u64, u64),
 }
 
 /// When data count as written, from the earliest on.
@@ -146,10 +155,12 @@ impl Tree {
             return Ok(Rc::clone(&self.root));
         }
         let mut recent = self.recent.borrow_mut();
-        if let Some(at) = recent.iter().position(|(known, _)| known == path)
+        if let Some(at) = recent.iter().position(|kept| kept.path == path)
             && let Some(found) = recent.remove(at)
+            // Another may have its path by now, or none: nothing is to be put where it went.
+            && sys::stat(&*self.root, path).is_ok_and(|now| sys::identity(&now) == found.identity)
         {
-            let fd = Rc::clone(&found.1);
+            let fd = Rc::clone(&found.fd);
             recent.push_front(found);
             return Ok(fd);
         }
@@ -158,7 +169,8 @@ impl Tree {
             dir = Rc::new(self.step(&dir, component, missing)?);
         }
         recent.truncate(RECENT - 1);
-        recent.push_front((path.to_owned(), Rc::clone(&dir)));
+        let identity = sys::identity(&sys::stat_open(&*dir)?);
+        recent.push_front(Kept { path: path.to_owned(), fd: Rc::clone(&dir), identity });
         Ok(dir)
     }
 
@@ -174,14 +186,6 @@ impl Tree {
             }
             result => result,
         }
-    }
-
-    /// Forgets the descriptor of the directory at `path`, which may have been removed. `false`: none was kept.
-    pub fn forget(&self, path: &str) -> bool {
-        let mut recent = self.recent.borrow_mut();
-        let before = recent.len();
-        recent.retain(|(known, _)| known != path);
-        recent.len() < before
     }
 
     /// Whether files without a name can be used.
@@ -262,8 +266,25 @@ mod tests {
         }
         assert!(dir.path().join("new/out/a/0").is_dir());
         assert_eq!(tree.recent.borrow().len(), RECENT);
-        assert!(tree.forget(&format!("a/{}", 3 * RECENT - 1)));
-        assert!(!tree.forget("a/0"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_away_is_made_anew() -> anyhow::Result<()> {
+        let (dir, archive) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let tree = Tree::open(dir.path().to_owned())?;
+        for (moved, at) in [("a/b", 0), ("a", 1), ("a/b", 2)] {
+            let before = tree.directory("a/b", Missing::Make)?;
+            assert!(Rc::ptr_eq(&before, &tree.directory("a/b", Missing::Make)?), "it is kept");
+            std::fs::rename(dir.path().join(moved), archive.path().join(at.to_string()))?;
+            assert_eq!(tree.directory("a/b", Missing::Report).err(), Some(Errno::NOENT));
+            let after = tree.directory("a/b", Missing::Make)?;
+            assert!(sys::is_at(&tree.root, "a/b", &after), "{moved}");
+        }
+        symlink(archive.path().join("0"), dir.path().join("link"))?;
+        std::fs::rename(dir.path().join("a"), archive.path().join("a"))?;
+        std::fs::rename(dir.path().join("link"), dir.path().join("a"))?;
+        assert_eq!(tree.directory("a/b", Missing::Make).err(), Some(Errno::NOTDIR));
         Ok(())
     }
 
