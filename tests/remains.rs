@@ -54,3 +54,18 @@ fn a_file_of_the_users_at_the_name_of_a_description_is_left_alone() {
         }
     }
 }
+
+#[test]
+fn a_partial_file_that_cannot_be_written_any_more_is_fetched_anew() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; LENGTH]).header("etag", TAG));
+    let place = Place::new();
+    for (name, text) in [("a.part", "begun"), ("a.part.meta", r#"{"format":3,"file":"1-2.3-0","url":""#)] {
+        let path = place.write(&format!("out/{name}"), text);
+        fs::set_permissions(path, PermissionsExt::from_mode(0o400)).expect("make it read-only");
+    }
+    let fetch = place.fetch().args(["--json", "-d", "out", "--retry", "0"]).arg(server.url("/a"));
+    let Some(fetch) = fetch.held_to_permissions() else { return };
+    let run = fetch.run();
+    run.assert_exit(0).check_invariants(1);
+    assert_eq!(place.names("out"), ["a"], "{run}");
+}

@@ -138,7 +138,7 @@ impl Part {
             Ok(None) | Err(_) => return Ok(None),
         };
         part.check(dir, ours, &stat)?;
-        if stat.st_nlink != 1 || stat.st_size == 0 {
+        if stat.st_nlink != 1 || stat.st_size == 0 || !sys::is_writable(&part.file) {
             return Ok(None);
         }
         // What a crash of the machine has kept from the disk is a hole, or past the end.
@@ -175,7 +175,7 @@ impl Part {
     }
 
     fn open(dir: &OwnedFd, name: String) -> Result<Opened, Fault> {
-        match sys::open(dir, name.as_str(), FLAGS) {
+        match sys::open_to_lock(dir, &name) {
             Ok(file) => Part::lock(dir, file, name),
             Err(errno) => Err(Fault::system("open", &name, errno)),
         }

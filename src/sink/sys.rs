@@ -37,6 +37,11 @@ pub fn open_to_lock(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
     }
 }
 
+/// Whether the open file can be written.
+pub fn is_writable(file: impl AsFd) -> bool {
+    rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::RDWR))
+}
+
 /// A new file for its owner alone; `EXIST` when the name is taken, be it by a link.
 pub fn create_private(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
