@@ -69,3 +69,35 @@ fn a_partial_file_that_cannot_be_written_any_more_is_fetched_anew() {
     run.assert_exit(0).check_invariants(1);
     assert_eq!(place.names("out"), ["a"], "{run}");
 }
+
+#[test]
+fn what_a_file_has_replaced_under_a_name_from_its_server_is_taken_away_after_a_kill() {
+    let server = Server::http(|_| {
+        let reply = Reply::ok(vec![b'x'; LENGTH]).header("etag", TAG);
+        reply.header("content-disposition", "attachment; filename=report")
+    });
+    for kind in ["file", "link", "fifo"] {
+        for journal in [&[][..], &["--journal", "j"]] {
+            let place = Place::new();
+            let before = place.write("out/report", "before");
+            if kind != "file" {
+                fs::remove_file(&before).expect("it is there");
+                let mut make = std::process::Command::new(if kind == "link" { "ln" } else { "mkfifo" });
+                let made = make.args(if kind == "link" { &["-s", "nowhere"][..] } else { &[] }).arg(&before).status();
+                assert!(made.expect("it can be run").success());
+            }
+            let fetch = || {
+                let options = ["--json", "-d", "out", "-J", "--sync", "--if-exists", "overwrite", "--retry", "0"];
+                place.fetch().args(options).args(journal).arg(server.url("/get"))
+            };
+            // Between the two names' exchange and the flush of their directory.
+            let Some(disturbed) = fetch().inject_at("out", "fsync:signal=KILL:when=1") else { return };
+            let run = disturbed.run();
+            assert_eq!(place.names("out"), ["get.part", "get.part.meta", "report"], "{kind}\n{run}");
+            let run = fetch().run();
+            run.assert_exit(0);
+            assert_eq!(place.names("out"), ["report"], "{kind} {journal:?}\n{run}");
+            assert!(place.read("out/report") == vec![b'x'; LENGTH], "{kind}\n{run}");
+        }
+    }
+}

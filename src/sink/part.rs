@@ -128,14 +128,13 @@ impl Part {
     ) -> Result<Option<(Part, Resume)>, Fault> {
         let (part, stat) = match Part::open(dir, Part::name_of(name)) {
             Ok(Some((part, stat))) => (part, stat),
-            Err(fault) if fault.errno() == Some(Errno::NOENT) => {
-                let part = Part::name_of(name);
-                undescribe(dir, &part, ours, |_| is_gone(dir, &part));
-                return Ok(None);
+            Ok(None) => return Ok(None),
+            Err(fault) => {
+                Part::tidy(dir, name, ours);
+                let is_in_the_way = fault.errno().is_none() && !is_gone(dir, &Part::name_of(name));
+                // What else is in the way is found out when it is opened to be written.
+                return if is_in_the_way || fault.is_passing() { Err(fault) } else { Ok(None) };
             }
-            Err(fault) if fault.errno().is_none() || fault.is_passing() => return Err(fault),
-            // What else is in the way is found out when it is opened to be written.
-            Ok(None) | Err(_) => return Ok(None),
         };
         part.check(dir, ours, &stat)?;
         if stat.st_nlink != 1 || stat.st_size == 0 || !sys::is_writable(&part.file) {
@@ -297,10 +296,13 @@ impl Part {
     }
 
     /// Takes away what a kill has left of the publication of `name`: the description, and what has the name of the partial
-    /// file, be that the same file or the one that was replaced.
+    /// file, be that the same file or the one that was replaced, under whichever name.
     pub fn tidy(dir: &OwnedFd, name: &str, ours: Ours) {
         let part = Part::name_of(name);
-        let is_published = |found: SideCar| sys::birth_at(dir, name).is_ok_and(|birth| found.is_of(&birth));
+        let is_published = |found: SideCar| {
+            let is_it = |name: &str| sys::birth_at(dir, name).is_ok_and(|birth| found.is_of(&birth));
+            is_it(name) || !(is_gone(dir, &part) || is_it(&part)) && sys::has_entry(dir, is_it)
+        };
         undescribe(dir, &part, ours, |held| {
             if SideCar::of(held, ours).is_some_and(is_published) {
                 Part::discard(dir, &part);

@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Access, AtFlags, Dir, FileType, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, FileType, Stat};
 use rustix::io::{Errno, Result};
 
 use super::names::PART;
@@ -116,7 +116,7 @@ fn folds_case(root: &OwnedFd) -> Result<(bool, OwnedFd)> {
 
 /// Whether the first entry of `root` that can tell is found under its name in the other case.
 fn finds_other_case(root: &OwnedFd) -> Result<bool> {
-    for entry in entries(root)?.take(ENTRIES_LOOKED_AT) {
+    for entry in sys::entries(root)?.take(ENTRIES_LOOKED_AT) {
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else { continue };
         let upper = name.to_ascii_uppercase();
@@ -164,7 +164,7 @@ pub fn is_remote(root: &OwnedFd) -> bool {
 /// taken away.
 fn partials(root: &OwnedFd, ours: Ours) -> Result<Partials> {
     let mut partials = Partials::None;
-    for (at, entry) in entries(root)?.enumerate() {
+    for (at, entry) in sys::entries(root)?.enumerate() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if let Some(probe) = std::str::from_utf8(name).ok().filter(|name| is_probe(name)) {
@@ -179,15 +179,11 @@ fn partials(root: &OwnedFd, ours: Ours) -> Result<Partials> {
     Ok(partials)
 }
 
-fn entries(root: &OwnedFd) -> Result<Dir> {
-    Dir::new(sys::open(root, ".", OFlags::RDONLY | OFlags::DIRECTORY)?)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use rustix::fs::CWD;
+    use rustix::fs::{CWD, OFlags};
 
     use super::*;
 

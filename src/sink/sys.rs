@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps,
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps,
     UTIME_OMIT, XattrFlags,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
@@ -164,6 +164,17 @@ pub fn continue_at(fd: impl AsFd, length: u64) -> Result<()> {
 /// Where the data of a file that is not empty end, or its first hole is. Moves its position.
 pub fn first_hole(fd: impl AsFd) -> Result<u64> {
     rustix::fs::seek(&fd, SeekFrom::Hole(0))
+}
+
+/// What is in a directory.
+pub fn entries(dir: impl AsFd) -> Result<Dir> {
+    Dir::new(open(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY)?)
+}
+
+/// Whether one of the names in a directory is as `is_it` says.
+pub fn has_entry(dir: impl AsFd, is_it: impl Fn(&str) -> bool) -> bool {
+    let Ok(entries) = entries(dir) else { return false };
+    entries.map_while(Result::ok).any(|entry| entry.file_name().to_str().is_ok_and(&is_it))
 }
 
 /// Locks the open file for this description, or says `WOULDBLOCK`.
