@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Place, Reply, Seen, Server};
+use crate::harness::{Gate, Place, Reply, Seen, Server, until};
 
 const TAG: &str = "\"v1\"";
 const LENGTH: usize = 2 << 20;
@@ -99,5 +99,26 @@ fn what_a_file_has_replaced_under_a_name_from_its_server_is_taken_away_after_a_k
             assert_eq!(place.names("out"), ["report"], "{kind} {journal:?}\n{run}");
             assert!(place.read("out/report") == vec![b'x'; LENGTH], "{kind}\n{run}");
         }
+    }
+}
+
+#[test]
+fn a_partial_file_that_has_the_final_name_already_leaves_nothing_when_it_replaces_itself() {
+    for sync in [&[][..], &["--sync"]] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let half = vec![b'x'; LENGTH / 2];
+        let server =
+            Server::http(move |_| Reply::ok(half.clone()).then_wait(&held).body(half.clone()).header("etag", TAG));
+        let place = Place::new();
+        let options = ["--json", "-d", "out", "--if-exists", "overwrite"];
+        let running = place.fetch().args(options).args(sync).arg(server.url("/a")).start();
+        until("half of it on disk", || place.tree("out").get("a.part").is_some_and(|part| part.len() == LENGTH / 2));
+        fs::hard_link(place.path("out/a.part"), place.path("out/a")).expect("link it");
+        gate.open();
+        let run = running.finish();
+        run.assert_exit(0);
+        assert_eq!(place.names("out"), ["a"], "{sync:?}\n{run}");
+        assert_eq!(place.read("out/a").len(), LENGTH, "{run}");
     }
 }

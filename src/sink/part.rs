@@ -238,6 +238,8 @@ impl Part {
             Ok(()) => {
                 // What has its own name now is not to be taken for somebody else's.
                 if !matches!(self.before, Before::Swapped(_)) {
+                    // Where both were names of it, rename(2) has done nothing.
+                    let _ = self.clear(dir);
                     self.undescribe(dir, ours);
                 }
                 Ok(Published::Done)
