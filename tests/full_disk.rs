@@ -56,6 +56,40 @@ fn once_nothing_is_left_nothing_more_is_asked_for() {
 }
 
 #[test]
+fn once_no_file_can_be_made_any_more_nothing_more_is_asked_for() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; 500]));
+    let Some(fetch) = on_a_small_disk("10m,nr_inodes=20") else { return };
+    let run = fetch.args(["-j", "4"]).urls(&server.numbered("/", 200)).run();
+    run.assert_exit(3).assert_stderr_has("the disk is full");
+    let ok = names_with(&run, "ok");
+    assert!(!ok.is_empty() && ok.len() < 20, "{run}");
+    assert!(server.seen().len() <= ok.len() + 8, "{} requests\n{run}", server.seen().len());
+}
+
+#[test]
+fn once_the_disk_is_read_only_nothing_more_is_asked_for() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; 500]));
+    let fetch = Fetch::recorded().args(["-j", "4"]).urls(&server.numbered("/", 200));
+    let out = fetch.place().path("out").into_os_string();
+    let fault = ["inject=openat:error=EROFS:when=40+", "inject=faccessat:error=EROFS"];
+    let options = ["-P".into(), out, "-e".into(), "trace=openat,faccessat".into()];
+    let Some(fetch) =
+        fetch.strace(options.into_iter().chain(fault.iter().flat_map(|fault| ["-e".into(), fault.into()])))
+    else {
+        return;
+    };
+    let run = fetch.run();
+    run.assert_exit(3);
+    let ok = names_with(&run, "ok");
+    assert!(!ok.is_empty() && ok.len() + names_with(&run, "failed").len() == 200, "{run}");
+    assert!(server.seen().len() <= ok.len() + 8, "{} requests\n{run}", server.seen().len());
+    for record in run.records().iter().filter(|record| record["result"] == "failed") {
+        assert_eq!(record["error_class"], "local", "{run}");
+        assert!(record["errormsg"].as_str().is_some_and(|why| why.contains("Read-only")), "{run}");
+    }
+}
+
+#[test]
 fn a_disk_that_was_full_for_a_moment_is_no_failure() {
     let gate = Gate::new();
     let held = gate.clone();

@@ -411,7 +411,7 @@ impl Driver {
             (Shutdown::Draining | Shutdown::Stopping, Kind::List, Some(signal)) => Exit::Signal(signal),
             (Shutdown::Stopping, Kind::Daemon, Some(signal)) => Exit::Signal(signal),
             // What did not fit at first may have fitted later.
-            _ if self.sink.disk_full() && tally.failed() > 0 => Exit::Local,
+            _ if self.sink.disk_shut() && tally.failed() > 0 => Exit::Local,
             (Shutdown::Draining, Kind::Daemon, _) => Exit::Ok,
             _ if tally.failed() > 0 => Exit::SomeFailed,
             _ => Exit::Ok,

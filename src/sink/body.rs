@@ -45,8 +45,8 @@ pub struct Body {
     pub(super) tagged: Option<Digest>,
     /// How a name is taken that only the response brings.
     pub(super) renaming: Option<Renaming>,
-    /// Whether the disk had no room for it.
-    pub(super) disk_full: bool,
+    /// Whether the disk had no room for it, or takes nothing at all.
+    pub(super) disk_shut: bool,
     /// Why it is known that nothing can be written.
     pub(super) refusal: Option<Failure>,
     /// Where it is to be continued.
@@ -104,6 +104,7 @@ impl Body {
             Place::File(file) => file.find_partial(),
             Place::Spool(_) | Place::Nowhere => Ok(None),
         };
+        let disk_shut = found.as_ref().is_err_and(Fault::is_of_shut_disk);
         let (resume, refusal) = match found {
             Ok(resume) => (resume, None),
             Err(fault) => (None, Some(fault.into_failure())),
@@ -114,7 +115,7 @@ impl Body {
             unless: None,
             tagged: None,
             renaming: None,
-            disk_full: false,
+            disk_shut,
             refusal,
             resume,
             from: 0,
@@ -329,7 +330,7 @@ impl Body {
 
     /// Notes what `fault` says about the disk, and returns what the job is told.
     pub(super) fn failed(&mut self, fault: Fault) -> Failure {
-        self.disk_full |= fault.is_full();
+        self.disk_shut |= fault.is_of_shut_disk();
         fault.into_failure()
     }
 

@@ -37,9 +37,9 @@ impl Fault {
         self.errno
     }
 
-    /// Whether the disk, or the user's share of it, is full.
-    pub fn is_full(&self) -> bool {
-        self.errno.is_some_and(is_full)
+    /// Whether the disk takes nothing more: it, or the user's share of it, is full, or it is read-only.
+    pub fn is_of_shut_disk(&self) -> bool {
+        self.errno.is_some_and(|errno| is_full(errno) || errno == Errno::ROFS)
     }
 
     /// Whether it is for want of what comes back as other transfers end.
@@ -80,10 +80,13 @@ mod tests {
     #[test]
     fn a_fault_names_the_step_the_thing_and_the_reason() {
         let full = Fault::system("write", "a/b.txt", Errno::NOSPC);
-        assert!(full.is_full());
+        assert!(full.is_of_shut_disk());
         assert_eq!(full.into_failure(), Failure::local("write a/b.txt: No space left on device").no_space());
         let shortage = Fault::system("open", "x", Errno::MFILE);
-        assert!(!shortage.is_full());
+        assert!(!shortage.is_of_shut_disk());
         assert_eq!(shortage.into_failure().persistence, Persistence::Shortage(Lack::Descriptors));
+        let read_only = Fault::system("create", "x", Errno::ROFS);
+        assert!(read_only.is_of_shut_disk());
+        assert_eq!(read_only.into_failure().persistence, Persistence::Lasting);
     }
 }

@@ -99,7 +99,8 @@ pub struct Sink {
     max_filesize: Option<u64>,
     sha256: bool,
     run: Run,
-    disk_full: bool,
+    /// Whether the disk took nothing of a body: it may be so for others.
+    disk_shut: bool,
     /// How long the disk may take over cancelled bodies.
     hurry: Option<Instant>,
     /// Whether somebody keeps what jobs are known by.
@@ -142,7 +143,7 @@ impl Sink {
             Target::Stdout => Kind::Stdout(Stdout::new(Outlet::stdout())),
             Target::Discard => Kind::Discard,
         };
-        Ok(Sink { kind, remote_time, max_filesize, sha256, run, disk_full: false, hurry: None, keeps_keys: false })
+        Ok(Sink { kind, remote_time, max_filesize, sha256, run, disk_shut: false, hurry: None, keeps_keys: false })
     }
 
     /// From now on names that `earlier` has of other runs are their owners' alone, and every job gets its key.
@@ -214,8 +215,10 @@ impl Sink {
         let body = match &mut self.kind {
             Kind::Files(files) => {
                 let mut body = files.body(job, limit, promises);
-                if self.disk_full && files.tree().is_full() {
-                    body.refusal.get_or_insert(Failure::local("no space is left on the disk").no_space());
+                if self.disk_shut
+                    && let Err(errno) = files.tree().check_open()
+                {
+                    body.refusal.get_or_insert(Fault::system("write to", "the output directory", errno).into_failure());
                 }
                 body
             }
@@ -342,9 +345,9 @@ impl Sink {
         stdout.lost()
     }
 
-    /// Whether a body did not fit on the disk in this run: exit 3, though what fits goes on.
-    pub fn disk_full(&self) -> bool {
-        self.disk_full
+    /// Whether the disk was full or read-only in this run: exit 3, though what fits goes on.
+    pub fn disk_shut(&self) -> bool {
+        self.disk_shut
     }
 
     /// Files to be fetched so far that no line of the checksum file names, where there is one.
@@ -360,14 +363,14 @@ impl Sink {
             // Also what fails only now may say that the disk is full.
             _ => drop(body.settle()),
         }
-        self.disk_full |= body.disk_full;
+        self.disk_shut |= body.disk_shut;
         let begun = body.is_begun();
         // Whole or not, these bytes are not the ones that were asked for. An error says nothing about bytes that an
         // earlier attempt has left.
         let useless = match class {
             Some(ErrorClass::TooLarge | ErrorClass::Range | ErrorClass::Checksum) => true,
             Some(ErrorClass::Http) => begun,
-            _ => body.disk_full || (begun && body.size() == 0),
+            _ => body.disk_shut || (begun && body.size() == 0),
         };
         match (&mut self.kind, &mut body.place) {
             (_, Place::File(file)) if useless => file.remove(),

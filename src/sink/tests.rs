@@ -428,9 +428,9 @@ fn a_full_disk_is_told_in_plain_words_and_remembered() -> Test {
     let (_, mut body) = received(&mut sink, "http://h/a", UNKNOWN, b"data")?;
     let failure = body.failed(Fault::system("write", "a", rustix::io::Errno::NOSPC));
     assert_eq!(failure, Failure::local("write a: No space left on device").no_space());
-    assert!(!sink.disk_full());
+    assert!(!sink.disk_shut());
     sink.abandon(body, Some(&failure));
-    assert!(sink.disk_full());
+    assert!(sink.disk_shut());
     assert_eq!(listing(dir.path())?.len(), 0);
     Ok(())
 }

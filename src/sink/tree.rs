@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
-use rustix::fs::{AtFlags, CWD, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, OFlags};
 use rustix::io::{Errno, Result};
 
 use super::ours::Ours;
@@ -225,9 +225,19 @@ impl Tree {
         self.partials.set(Partials::Possible);
     }
 
-    /// Whether nothing more fits in it, as far as is known.
-    pub fn is_full(&self) -> bool {
-        rustix::fs::fstatvfs(&*self.root).is_ok_and(|stat| stat.f_bavail == 0)
+    /// Fails when it takes no more files, as far as is known.
+    ///
+    /// # Errors
+    /// `ROFS`: it is read-only. `NOSPC`: it has no room for another byte or another file.
+    pub fn check_open(&self) -> Result<()> {
+        if rustix::fs::accessat(&*self.root, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS) {
+            return Err(Errno::ROFS);
+        }
+        match rustix::fs::fstatvfs(&*self.root) {
+            // Where files are not counted there are none, be they free or not.
+            Ok(stat) if stat.f_bavail == 0 || (stat.f_files > 0 && stat.f_favail == 0) => Err(Errno::NOSPC),
+            _ => Ok(()),
+        }
     }
 
     /// Whether names that differ only in case are one name here.

@@ -78,7 +78,7 @@ impl Body {
             let at = self.digests.hashed();
             let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
             let read = file.read_at(at, &mut buffer[..most]);
-            self.disk_full |= read.as_ref().is_err_and(Fault::is_full);
+            self.disk_shut |= read.as_ref().is_err_and(Fault::is_of_shut_disk);
             match read.map_err(Fault::into_failure)? {
                 0 => return Err(Failure::local("the partial file became shorter while it was read")),
                 read => self.digests.update(&buffer[..read]),
