@@ -170,6 +170,9 @@ pub const WOULD_BE_FETCHED: &str = "would be fetched";
 /// Why a job is skipped that an earlier run has not got either, and that is not tried again: there is no file of it.
 pub const FAILED_BEFORE: &str = "the journal has it: failed before, and would again (--retry-failed)";
 
+/// Why a job is skipped whose file has a name that is not known before the file is there: nobody knows which.
+pub const DONE_ELSEWHERE: &str = "the journal has it: done before, under another name";
+
 /// What libcurl measured in the last attempt; named as curl's `--write-out` names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {

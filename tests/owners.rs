@@ -343,3 +343,20 @@ fn a_settled_line_tells_no_file_whose_name_was_found_at_its_end() {
         assert_eq!(again.record()["filename_effective"].as_str(), name, "{again}");
     }
 }
+
+#[test]
+fn a_settled_line_tells_no_file_of_a_name_that_another_run_did_not_give_it() {
+    let server = Server::http(|_| Reply::ok("x").header("content-disposition", "attachment; filename=zz"));
+    for (options, there) in [(&["--if-exists", "rename"][..], true), (&["-J"], false)] {
+        let place = Place::new();
+        std::fs::create_dir(place.path("out")).expect("make a directory");
+        if there {
+            place.write("out/a", "a stranger's");
+        }
+        let fetch = |options: &[&str]| journaled(&place, options).arg(server.url("/a")).run();
+        fetch(options).assert_exit(0).check_invariants(1);
+        let again = fetch(&[]);
+        assert_eq!(again.assert_exit(0).results(), ["skipped"], "{again}");
+        assert!(again.record()["filename_effective"].is_null(), "{again}");
+    }
+}

@@ -7,7 +7,7 @@ use super::{CHECK_EVERY, Driver, LAST_WORDS, Whole};
 use crate::engine::Done;
 use crate::exit::Exit;
 use crate::fatal::Fatal;
-use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Outcome, Saved, Settled, Stats};
+use crate::job::{DONE_ELSEWHERE, ErrorClass, FAILED_BEFORE, Failure, Job, Outcome, Saved, Settled, Stats};
 use crate::schedule::{self, Attempt, Verdict};
 use crate::signals::Shutdown;
 use crate::sink::Landed;
@@ -160,7 +160,7 @@ impl Driver {
     /// Settles a job without another attempt. Of an earlier one its status is told.
     pub(super) fn tell(&mut self, job: Job, outcome: Outcome) -> anyhow::Result<()> {
         let filename = match &outcome {
-            Outcome::Skipped(why) if why != FAILED_BEFORE => self.sink.filename(&job),
+            Outcome::Skipped(why) if ![FAILED_BEFORE, DONE_ELSEWHERE].contains(&&**why) => self.sink.filename(&job),
             _ => None,
         };
         let stats = job.tries.status.map(|status| Stats { http_code: Some(status), ..Stats::default() });

@@ -27,6 +27,8 @@ pub enum State {
     Ok,
     /// It would fail again.
     Failed,
+    /// The body is where it belongs, under another name than this.
+    Alias,
 }
 
 /// What a line says.
@@ -84,6 +86,7 @@ impl State {
             State::Open => "open",
             State::Ok => "ok",
             State::Failed => "failed",
+            State::Alias => "alias",
         }
     }
 }
@@ -109,6 +112,7 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
         [b'p', b'u', b't', b' ', rest @ ..] => return parse_put(rest),
         [b'o', b'p', b'e', b'n', b' ', rest @ ..] => (State::Open, rest),
         [b'f', b'a', b'i', b'l', b'e', b'd', b' ', rest @ ..] => (State::Failed, rest),
+        [b'a', b'l', b'i', b'a', b's', b' ', rest @ ..] => (State::Alias, rest),
         _ => return None,
     };
     Some(Line::Is(state, parse_key(rest.try_into().ok()?)?))
@@ -139,7 +143,7 @@ mod tests {
     fn a_line_says_what_was_pushed() {
         let key = Key::of(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
         let mut line = Vec::new();
-        for state in [State::Open, State::Ok, State::Failed] {
+        for state in [State::Open, State::Ok, State::Failed, State::Alias] {
             line.clear();
             push(&mut line, state, key);
             assert!((SHORTEST..=LONGEST).contains(&line.len()) && line.ends_with(b"\n"));

@@ -11,9 +11,8 @@
 //! put 0f8e4c… MARK PATH       its body is about to be put there, where MARK tells it from any other file
 //! ok 0f8e4c…                  the body is where it belongs
 //! failed 77aa01…              it would fail again
+//! alias 0f8e4c…               the body is where it belongs, under another name, which has a line of its own
 //! ```
-//!
-//! A job whose file has another name than the one it is known by has a line for each.
 //!
 //! It is written that bodies are put somewhere before they are, that they were before the result is told, and of a name
 //! that somebody was refused whose it is before anything is fetched by another. So wherever a kill comes between two of
@@ -40,7 +39,9 @@ use self::file::Locked;
 use self::line::State;
 use self::puts::Puts;
 use self::table::Table;
-use crate::job::{ErrorClass, FAILED_BEFORE, Failure, Job, Key, Outcome, Persistence, Placement, Settled};
+use crate::job::{
+    DONE_ELSEWHERE, ErrorClass, FAILED_BEFORE, Failure, Job, Key, Outcome, Persistence, Placement, Settled,
+};
 
 pub use self::file::Trouble;
 
@@ -187,6 +188,7 @@ impl Journal {
         match self.book.borrow().settled.get(key)? {
             State::Open => None,
             State::Ok => Some("the journal has it: done before".into()),
+            State::Alias => Some(DONE_ELSEWHERE.into()),
             State::Failed if self.retry_failed => None,
             State::Failed => Some(FAILED_BEFORE.into()),
         }
@@ -224,14 +226,14 @@ impl Journal {
                 self.book.borrow_mut().push(state, key);
             }
             State::Ok => self.note_done(key, name),
-            State::Open | State::Failed => self.book.borrow_mut().note(state, key),
+            State::Open | State::Failed | State::Alias => self.book.borrow_mut().note(state, key),
         }
     }
 
     /// The job is done, and its file has the name that `name` stands for.
     fn note_done(&self, key: Key, name: u64) {
         let mut book = self.book.borrow_mut();
-        book.note(State::Ok, key);
+        book.note(if name == key.name() { State::Ok } else { State::Alias }, key);
         if name != key.name() {
             book.note(State::Ok, key.with_name(name));
         }

@@ -32,7 +32,8 @@ impl Entry {
         match self.0 & 3 {
             0 => State::Open,
             1 => State::Ok,
-            _ => State::Failed,
+            2 => State::Failed,
+            _ => State::Alias,
         }
     }
 
@@ -153,8 +154,8 @@ mod tests {
         assert_eq!((table.get(a), table.len()), (Some(State::Ok), 2));
         let other = Key::of(1, 12);
         assert_eq!((table.get(other), table.owner(1)), (None, Some(8)));
-        table.insert(other, State::Ok);
-        assert_eq!((table.get(a), table.get(other), table.owner(1)), (None, Some(State::Ok), Some(12)));
+        table.insert(other, State::Alias);
+        assert_eq!((table.get(a), table.get(other), table.owner(1)), (None, Some(State::Alias), Some(12)));
         assert_eq!(table.len(), 2);
     }
 

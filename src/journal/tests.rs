@@ -163,7 +163,7 @@ fn what_a_run_did_not_come_to_say_is_found_out_by_the_next_and_not_forgotten_bef
     drop(journal);
     let (_, table, replayed) = open(&path).unwrap();
     let found = [200, 201, 202, 203].map(|number| table.get(key(number)));
-    assert_eq!(found, [Some(State::Ok), Some(State::Failed), Some(State::Ok), None]);
+    assert_eq!(found, [Some(State::Ok), Some(State::Failed), Some(State::Alias), None]);
     assert_eq!(table.owner(7), Some(key(202).owner()));
     assert_eq!(replayed.puts.into_iter().count(), 1);
 }

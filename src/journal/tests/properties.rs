@@ -14,7 +14,7 @@ use super::{key, line, open, settled};
 
 /// What a run may have written, and what may have become of it.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
-    let state = prop_oneof![Just(State::Ok), Just(State::Failed), Just(State::Open)];
+    let state = prop_oneof![Just(State::Ok), Just(State::Failed), Just(State::Open), Just(State::Alias)];
     prop_oneof![
         8 => (state, 0..20u8).prop_map(|(state, number)| line(state, number)),
         4 => (0..20u8, "[a-z/ ü]{0,40}").prop_map(|(number, path)| {
