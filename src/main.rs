@@ -38,17 +38,14 @@ use crate::fatal::{Fatal, OrExit};
 
 fn main() -> ExitCode {
     abort_on_panic();
-    match run() {
-        Ok(Exit::Signal(signal)) => {
-            signals::die_by(signal);
-            Exit::Signal(signal).into()
-        }
-        Ok(exit) => exit.into(),
-        Err(Fatal { exit, error }) => {
-            report::fatal(&error);
-            exit.into()
-        }
+    let exit = run().unwrap_or_else(|Fatal { exit, error }| {
+        report::fatal(&error);
+        exit
+    });
+    if let Exit::Signal(signal) = exit {
+        signals::die_by(signal);
     }
+    exit.into()
 }
 
 fn run() -> Result<Exit, Fatal> {

@@ -1,5 +1,6 @@
 //! Signals become a [`Shutdown`] and [`Requests`] that the loop asks for, and descriptors that wake it.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -45,7 +46,7 @@ pub struct Signals {
     requests: UnixStream,
     /// The number of the last interrupt.
     last: Arc<AtomicUsize>,
-    count: usize,
+    count: Cell<usize>,
     status: Arc<AtomicBool>,
     reopen: Arc<AtomicBool>,
 }
@@ -74,7 +75,7 @@ impl Signals {
             for signal in [SIGALRM, SIGXFSZ] {
                 signal_hook::flag::register(signal, Arc::default())?;
             }
-            Ok::<_, std::io::Error>(Signals { interrupts, requests, last, count: 0, status, reopen })
+            Ok::<_, std::io::Error>(Signals { interrupts, requests, last, count: Cell::new(0), status, reopen })
         };
         catch().context("catch signals")
     }
@@ -90,9 +91,9 @@ impl Signals {
     }
 
     /// What the signals so far ask for.
-    pub fn heard(&mut self) -> Shutdown {
-        self.count += drain(&mut self.interrupts);
-        match self.count {
+    pub fn heard(&self) -> Shutdown {
+        self.count.update(|count| count + drain(&self.interrupts));
+        match self.count.get() {
             0 => Shutdown::Running,
             1 => Shutdown::Draining,
             _ => Shutdown::Stopping,
@@ -100,9 +101,9 @@ impl Signals {
     }
 
     /// What was asked for since the last call.
-    pub fn requested(&mut self) -> Requests {
+    pub fn requested(&self) -> Requests {
         // First, so that a signal that comes meanwhile wakes the loop once more.
-        drain(&mut self.requests);
+        drain(&self.requests);
         let take = |asked: &AtomicBool| asked.swap(false, Ordering::Relaxed);
         Requests { status: take(&self.status), reopen: take(&self.reopen) }
     }
@@ -130,7 +131,7 @@ fn pipe() -> std::io::Result<(UnixStream, UnixStream)> {
 }
 
 /// How many bytes there were.
-fn drain(pipe: &mut UnixStream) -> usize {
+fn drain(mut pipe: &UnixStream) -> usize {
     let mut bytes = [0; 64];
     let mut drained = 0;
     loop {

@@ -385,3 +385,27 @@ fn who_was_answered_while_the_program_was_stopped_has_not_stalled() {
     let run = running.finish();
     run.assert_exit(0).check_invariants(TRANSFERS);
 }
+
+#[test]
+fn signals_are_heard_while_the_journal_is_read() {
+    let server = Server::http(|_| Reply::ok("x"));
+    let place = Place::new();
+    let fetch = |list: &[String]| place.fetch().args(["--json", "-d", "out", "--journal", "j"]).urls(list);
+    let urls = server.numbered("/", 5);
+    fetch(&urls[..1]).run().assert_exit(0);
+    let (asked, journal) = (server.seen().len(), place.read("j"));
+    // The first read finds all of it, the second its end.
+    for (when, told) in [("1", "stopping: interrupted"), ("1+", "stopped while journal j was read")] {
+        // What is done already needs no request, and is no reason to end well.
+        for list in [&urls[..], &urls[..1]] {
+            place.write("results", "those of the last run");
+            let fetch = fetch(list).args(["--results", "results"]);
+            let Some(fetch) = fetch.inject_at("j", &format!("read:signal=SIGINT:when={when}")) else { return };
+            let run = fetch.run();
+            run.assert_signal(Signal::INT).assert_stderr_has(told);
+            assert_eq!((server.seen().len(), place.read("j")), (asked, journal.clone()), "{run}");
+            let is_begun = place.read_text("results") != "those of the last run";
+            assert_eq!(is_begun, when == "1", "{run}");
+        }
+    }
+}

@@ -90,7 +90,9 @@ impl Driver {
         let warning = engine::check_version().map_err(anyhow::Error::msg).or_exit(Exit::Local)?;
         let fitted = config.fit_descriptors().or_exit(Exit::Local)?;
         let source = Source::open(config.source).map_err(|error| Fatal { exit: taken(&error), error })?;
-        let mut journal = Journal::open(config.journal).map_err(unusable)?;
+        let goes_on = || signals.heard() < Shutdown::Stopping;
+        let mut journal =
+            Journal::open(config.journal, &goes_on).map_err(|trouble| unusable(trouble, signals.last()))?;
         let mut taken: Vec<_> = source.files().iter().map(|file| (*file, "an INPUT")).collect();
         if let Some((path, identity)) = journal.identity() {
             if source.files().contains(&identity) {
@@ -180,6 +182,8 @@ impl Driver {
     }
 
     fn turns(&mut self) -> Result<End, Fatal> {
+        // What came before there was anything to end.
+        self.hear().or_exit(Exit::Local)?;
         loop {
             self.admit().or_exit(Exit::Local)?;
             if let Some(end) = self.flush().or_exit(Exit::Local)? {
@@ -419,9 +423,10 @@ impl Driver {
     }
 }
 
-/// How the run ends when there is no journal to be had.
-fn unusable(trouble: journal::Trouble) -> Fatal {
+/// How the run ends when there is no journal to be had; `signal` came last.
+fn unusable(trouble: journal::Trouble, signal: Option<i32>) -> Fatal {
     match trouble {
+        journal::Trouble::Stopped(error) => Fatal { exit: signal.map_or(Exit::Local, Exit::Signal), error },
         journal::Trouble::NotOne(error) => Fatal { exit: Exit::Usage, error: error.context("--journal") },
         journal::Trouble::Local(error) => Fatal { exit: Exit::Local, error: error.context("--journal") },
     }

@@ -37,6 +37,8 @@ pub enum Trouble {
     NotOne(anyhow::Error),
     /// Another process has it, or the disk has no room: this machine stops the run.
     Local(anyhow::Error),
+    /// Nobody waits any longer for it to be read.
+    Stopped(anyhow::Error),
 }
 
 /// What a replay found, beside what it put into the table.
@@ -70,10 +72,13 @@ pub struct Locked {
     length: u64,
 }
 
+/// Asked now and then while a long file is read or written: whether somebody still waits for it.
+pub type GoesOn<'a> = &'a dyn Fn() -> bool;
+
 /// Reads the file at `path` into `settled` as it is, whoever is using it; also says its device and inode.
-pub fn look(path: &Path, settled: &mut Table) -> Result<(Replayed, (u64, u64)), Trouble> {
-    let (mut file, identity) = open(options().append(false), path)?;
-    Ok((replay(&mut file, path, settled)?, identity))
+pub fn look(path: &Path, settled: &mut Table, goes_on: GoesOn<'_>) -> Result<(Replayed, (u64, u64)), Trouble> {
+    let (file, identity) = open(options().append(false), path)?;
+    Ok((replay(&file, path, settled, goes_on)?, identity))
 }
 
 impl Locked {
@@ -101,8 +106,8 @@ impl Locked {
     }
 
     /// Reads everything into `settled`, cuts off what follows the last whole line, and begins a file that is empty.
-    pub fn replay(&mut self, settled: &mut Table) -> Result<Replayed, Trouble> {
-        let read = replay(&mut self.file, &self.path, settled)?;
+    pub fn replay(&mut self, settled: &mut Table, goes_on: GoesOn<'_>) -> Result<Replayed, Trouble> {
+        let read = replay(&self.file, &self.path, settled, goes_on)?;
         self.length = read.whole;
         let length = self.file.metadata().map_err(|error| cannot(error, &self.path))?.len();
         if read.whole < length {
@@ -133,8 +138,8 @@ impl Locked {
     /// same user and group with the same permissions.
     ///
     /// # Errors
-    /// What the file system says; the old file is still there, and still the journal.
-    pub fn rewrite(&mut self, settled: &Table, puts: &Puts) -> io::Result<()> {
+    /// What the file system says, or nobody waits for it; the old file is still there, and still the journal.
+    pub fn rewrite(&mut self, settled: &Table, puts: &Puts, goes_on: GoesOn<'_>) -> io::Result<()> {
         let old = self.file.metadata()?;
         let (file, (length, identity)) = Place::of(&self.path)?.replace(|file| {
             let new = file.metadata()?;
@@ -143,7 +148,7 @@ impl Locked {
             }
             file.set_permissions(old.permissions())?;
             exclude(file)?;
-            Ok((write(file, settled, puts)?, (new.dev(), new.ino())))
+            Ok((write(&mut Waited(file, goes_on), settled, puts)?, (new.dev(), new.ino())))
         })?;
         *self = Locked { path: std::mem::take(&mut self.path), file, identity, length };
         Ok(())
@@ -185,7 +190,7 @@ fn exclude(file: &File) -> rustix::io::Result<()> {
 }
 
 /// Writes a whole journal; returns its length.
-fn write(mut file: &File, settled: &Table, puts: &Puts) -> io::Result<u64> {
+fn write(file: &mut impl Write, settled: &Table, puts: &Puts) -> io::Result<u64> {
     let mut length = 0;
     let mut lines = HEADER.to_vec();
     for (key, state) in settled.iter() {
@@ -202,10 +207,11 @@ fn write(mut file: &File, settled: &Table, puts: &Puts) -> io::Result<u64> {
 }
 
 /// Reads the whole of `file`, which is at `path`, into `settled`.
-fn replay(file: &mut File, path: &Path, settled: &mut Table) -> Result<Replayed, Trouble> {
+fn replay(file: &File, path: &Path, settled: &mut Table, goes_on: GoesOn<'_>) -> Result<Replayed, Trouble> {
     let length = file.metadata().map_err(|error| cannot(error, path))?.len();
     let count = jobs(file, length).map_err(|error| cannot(error, path))?;
-    let read = read(file, &mut settled.fill(count)).map_err(|error| match error {
+    let read = read(&mut Waited(file, goes_on), &mut settled.fill(count)).map_err(|error| match error {
+        _ if !goes_on() => stopped(path),
         Unreadable::Io(error) => cannot(error, path),
         Unreadable::Garbage => Trouble::NotOne(anyhow!("{} is no journal; it is left as it is", path.display())),
         Unreadable::Version(version) => Trouble::NotOne(anyhow!(
@@ -215,6 +221,36 @@ fn replay(file: &mut File, path: &Path, settled: &mut Table) -> Result<Replayed,
     })?;
     settled.shrink();
     Ok(read)
+}
+
+/// What became of a journal for which nobody waits.
+pub fn stopped(path: &Path) -> Trouble {
+    Trouble::Stopped(anyhow!("stopped while journal {} was read", path.display()))
+}
+
+/// A file that fails as soon as nobody waits for it.
+struct Waited<'a>(&'a File, GoesOn<'a>);
+
+impl Waited<'_> {
+    fn file(&self) -> io::Result<&File> {
+        if (self.1)() { Ok(self.0) } else { Err(io::Error::other("stopped")) }
+    }
+}
+
+impl Read for Waited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file()?.read(buffer)
+    }
+}
+
+impl Write for Waited<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// About how many jobs the lines are about, by a look at a few of them: those about bodies are beside others.

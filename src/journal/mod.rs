@@ -43,7 +43,7 @@ use crate::job::{
     DONE_ELSEWHERE, ErrorClass, FAILED_BEFORE, Failure, Job, Key, Outcome, Persistence, Placement, Settled,
 };
 
-pub use self::file::Trouble;
+pub use self::file::{GoesOn, Trouble};
 
 /// What the user wants of this room.
 #[derive(Debug)]
@@ -119,25 +119,29 @@ impl Journal {
     /// Opens or makes the file, locks it, and reads what it has. Where most of it is out of date, it is written anew.
     ///
     /// # Errors
-    /// It cannot be used as a journal, or not by this process now; the error names it.
-    pub fn open(options: Options) -> Result<Journal, Trouble> {
+    /// It cannot be used as a journal, or not by this process now, or nothing `goes_on` any more while it is read; the
+    /// error names it.
+    pub fn open(options: Options, goes_on: GoesOn<'_>) -> Result<Journal, Trouble> {
         let Options { path, retry_failed, read_only } = options;
         let (mut book, mut file, mut place, mut damaged, mut puts) = (Book::default(), None, None, 0, Puts::default());
         let mut not_rewritten = None;
         // One that is not there has nothing to say.
         if let Some(path) = path.filter(|path| !read_only || path.exists()) {
             let (replayed, identity) = if read_only {
-                file::look(&path, &mut book.settled)?
+                file::look(&path, &mut book.settled, goes_on)?
             } else {
                 let mut locked = Locked::open(&path)?;
-                let replayed = locked.replay(&mut book.settled)?;
+                let replayed = locked.replay(&mut book.settled, goes_on)?;
                 if replayed.is_mostly_stale(&book.settled) {
-                    not_rewritten = locked.rewrite(&book.settled, &replayed.puts).err();
+                    not_rewritten = locked.rewrite(&book.settled, &replayed.puts, goes_on).err();
                 }
                 let identity = locked.identity();
                 (file, book.is_written) = (Some(locked), true);
                 (replayed, identity)
             };
+            if !goes_on() {
+                return Err(file::stopped(&path));
+            }
             (place, damaged, puts) = (Some((path, identity)), replayed.damaged, replayed.puts);
         }
         let book = Rc::new(RefCell::new(book));

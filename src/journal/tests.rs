@@ -32,7 +32,7 @@ fn settled(table: &Table) -> Vec<(u128, State)> {
 fn open(path: &Path) -> Result<(Locked, Table, Replayed), Trouble> {
     let mut table = Table::default();
     let mut file = Locked::open(path)?;
-    let replayed = file.replay(&mut table)?;
+    let replayed = file.replay(&mut table, &|| true)?;
     Ok((file, table, replayed))
 }
 
@@ -40,6 +40,7 @@ fn refusal(path: &Path) -> String {
     match open(path) {
         Err(Trouble::NotOne(error)) => format!("{error:#}").replace(&path.display().to_string(), "FILE"),
         Err(Trouble::Local(error)) => format!("LOCAL {error:#}").replace(&path.display().to_string(), "FILE"),
+        Err(Trouble::Stopped(error)) => format!("STOPPED {error:#}").replace(&path.display().to_string(), "FILE"),
         Ok(_) => "none".to_owned(),
     }
 }
@@ -79,7 +80,7 @@ fn a_journal_is_its_owner_s_alone_and_one_process_s_at_a_time() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(refusal(&path), "LOCAL another fetchmany is using journal FILE");
     // Also when it was written anew meanwhile.
-    first.rewrite(&table, &Puts::default()).unwrap();
+    first.rewrite(&table, &Puts::default(), &|| true).unwrap();
     assert_eq!(refusal(&path), "LOCAL another fetchmany is using journal FILE");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     drop(first);
@@ -98,7 +99,7 @@ fn a_journal_whose_lines_are_mostly_out_of_date_is_written_anew() {
     }
     fs::write(&path, &content).unwrap();
     let options = super::Options { path: Some(path.clone()), retry_failed: false, read_only: false };
-    let journal = super::Journal::open(options).unwrap();
+    let journal = super::Journal::open(options, &|| true).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), (HEADER.len() + 10 * 36) as u64);
     assert_eq!((journal.book.borrow().settled.len(), journal.detail()), (10, None));
     drop(journal);
@@ -124,7 +125,7 @@ fn a_journal_of_jobs_that_were_done_once_stays_the_same_file() {
         fs::write(&path, &content).unwrap();
         let before = fs::metadata(&path).unwrap();
         let options = super::Options { path: Some(path.clone()), retry_failed: false, read_only: false };
-        drop(super::Journal::open(options).unwrap());
+        drop(super::Journal::open(options, &|| true).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().ino(), before.ino());
         assert_eq!(fs::read(&path).unwrap(), content);
     }
@@ -147,9 +148,9 @@ fn what_a_run_did_not_come_to_say_is_found_out_by_the_next_and_not_forgotten_bef
     fs::write(&path, &content).unwrap();
     let options = || super::Options { path: Some(path.clone()), retry_failed: false, read_only: false };
     // Opened twice: the first time it is written anew.
-    drop(super::Journal::open(options()).unwrap());
+    drop(super::Journal::open(options(), &|| true).unwrap());
     assert!(fs::metadata(&path).unwrap().len() < content.len() as u64 / 2);
-    let mut journal = super::Journal::open(options()).unwrap();
+    let mut journal = super::Journal::open(options(), &|| true).unwrap();
     let asked = std::cell::RefCell::new(Vec::new());
     journal.catch_up(|path, mark| {
         asked.borrow_mut().push(format!("{path} {mark}"));

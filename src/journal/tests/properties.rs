@@ -75,7 +75,7 @@ proptest! {
         let (mut file, table, _) = open(&path).unwrap();
         prop_assert_eq!(settled(&table), settled(&model));
         puts.settled(key(200));
-        file.rewrite(&table, &puts).unwrap();
+        file.rewrite(&table, &puts, &|| true).unwrap();
         drop(file);
         let (_, table, replayed) = open(&path).unwrap();
         prop_assert_eq!(settled(&table), settled(&model));
