@@ -125,6 +125,28 @@ fn results_and_failed_lines_go_where_a_link_leads_and_no_further() {
     }
 }
 
+#[test]
+fn a_journal_that_somebody_takes_away_in_mid_run_is_told_of() {
+    for how in ["removed", "moved", "cut"] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let server = Server::http(move |_| Reply::ok("x").held_by(&held));
+        let place = Place::new();
+        let run = place.fetch().args(["-d", "out", "--journal", "j"]).arg(server.url("/a")).start();
+        server.wait("the request", |counts| counts.running == 1);
+        let journal = place.path("j");
+        match how {
+            "removed" => std::fs::remove_file(&journal),
+            "moved" => std::fs::rename(&journal, place.path("j.1")),
+            _ => std::fs::File::create(&journal).map(drop),
+        }
+        .expect("change the journal");
+        gate.open();
+        run.finish().assert_exit(3).assert_stderr_has("journal j was moved, removed or changed while it was used");
+        assert_eq!(place.names("out"), ["a"], "{how}");
+    }
+}
+
 /// Starts two runs into one directory that are both answered before either may publish, with bodies of their own.
 fn rivals(policy: &str, length: usize) -> (Place, Vec<(String, serde_json::Value)>) {
     let gate = Gate::new();

@@ -154,6 +154,9 @@ impl Driver {
         }
         // Where this fails the run has ended for the same reason, or for another.
         let _ = self.journal.flush();
+        if let Err(error) = self.journal.prove() {
+            self.break_off(Fatal { exit: Exit::Local, error });
+        }
         // What is settled is told, however the run ends; it ended already if this fails too.
         self.report.let_go();
         let flushed = self.report.flush();

@@ -3,7 +3,7 @@
 //! Whatever a kill or a power failure left of its end is no reason to refuse it: what follows the last whole line is cut
 //! off before anything is appended. A file that does not begin as a journal does is somebody else's, and never touched.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -128,6 +128,14 @@ impl Locked {
         })?;
         self.length += lines.len() as u64;
         Ok(())
+    }
+
+    /// Whether all that was written is still at its path.
+    pub fn is_there(&self) -> bool {
+        let is_it = |found: &Metadata| {
+            (found.dev(), found.ino(), found.len()) == (self.identity.0, self.identity.1, self.length)
+        };
+        self.path.symlink_metadata().is_ok_and(|found| is_it(&found))
     }
 
     fn cut(&self) -> io::Result<()> {

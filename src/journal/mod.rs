@@ -35,6 +35,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use anyhow::bail;
+
 use self::file::Locked;
 use self::line::State;
 use self::puts::Puts;
@@ -258,6 +260,19 @@ impl Journal {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Proves at the end that the next run finds what was written.
+    ///
+    /// # Errors
+    /// It does not: somebody did something to the file meanwhile.
+    pub fn prove(&self) -> anyhow::Result<()> {
+        match &self.file {
+            Some(file) if !file.is_there() => {
+                bail!("journal {} was moved, removed or changed while it was used", file.path().display())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
