@@ -149,13 +149,16 @@ fn a_journal_that_somebody_takes_away_in_mid_run_is_told_of() {
 
 /// Starts two runs into one directory that are both answered before either may publish, with bodies of their own.
 fn rivals(policy: &str, length: usize) -> (Place, Vec<(String, serde_json::Value)>) {
+    rivals_in(Place::new(), policy, length)
+}
+
+fn rivals_in(place: Place, policy: &str, length: usize) -> (Place, Vec<(String, serde_json::Value)>) {
     let gate = Gate::new();
     let held = gate.clone();
     let server = Server::http(move |seen: &Seen| {
         let body = seen.header("x-run").expect("it says who it is").repeat(length);
         Reply::ok(body).held_by(&held)
     });
-    let place = Place::new();
     let runs = ["a", "b"].map(|who| {
         let args = ["--json", "-d", "out", "--retry", "0", "--if-exists", policy];
         (who, place.fetch().args(args).args(["-H", &format!("X-Run: {who}"), &server.url("/file")]).start())
@@ -188,6 +191,26 @@ fn of_two_runs_that_fetch_one_name_one_is_told_to_have_it() {
             let is_why = why.contains("another process") || (policy == "fail" && why.contains("exists"));
             assert!(was_skipped || (failed && is_why), "{context} {record}");
             assert_eq!(place.names("out"), ["file"], "{context}");
+        }
+    }
+}
+
+#[test]
+fn of_two_runs_that_keep_both_each_has_the_next_number() {
+    for (is_there, names) in [(false, &["file", "file.1"][..]), (true, &["file", "file.1", "file.2"])] {
+        for length in [10, 2 << 20] {
+            let place = Place::new();
+            if is_there {
+                std::fs::create_dir(place.path("out")).expect("make a directory");
+                place.write("out/file", "a stranger's");
+            }
+            let (place, ended) = rivals_in(place, "rename", length);
+            for (body, record) in ended {
+                assert_eq!(record["result"], "ok", "{is_there} {length} {record}");
+                let name = record["filename_effective"].as_str().expect("a name");
+                assert!(place.read_text(name) == body, "{is_there} {length} {record}");
+            }
+            assert_eq!(place.names("out"), names, "{is_there} {length}");
         }
     }
 }

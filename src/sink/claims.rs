@@ -131,17 +131,17 @@ impl Claims {
     }
 
     /// Whether `path` can be the numbered name of a file of `url`: it is nobody's, or is that already.
-    pub fn can_be_number(&self, path: &str, url: Option<&Digest>) -> bool {
+    pub fn can_be_number(&self, path: &str, url: &Digest) -> bool {
         let name = self.name(path);
         match self.owners.get(&name) {
-            Some(before) => url.is_some_and(|url| *before == owner(url) | NUMBER_OF),
+            Some(before) => *before == owner(url) | NUMBER_OF,
             None => self.owner_before(name).is_none_or(|owner| owner == NUMBERED),
         }
     }
 
     /// Claims `path`, which can be that, as the numbered name of a file of `url`.
-    pub fn number(&mut self, path: &str, url: Option<&Digest>) {
-        self.claim(self.name(path), url.map_or(NUMBERED, |url| owner(url) | NUMBER_OF));
+    pub fn number(&mut self, path: &str, url: &Digest) {
+        self.claim(self.name(path), owner(url) | NUMBER_OF);
     }
 
     /// Claims `path` as a directory, which it may be for any number of files. It stays one in later runs, since it is there
@@ -237,12 +237,10 @@ mod tests {
         assert_eq!(claims.directory("d"), Claimed::Now);
         assert_eq!(claims.directory("d"), Claimed::Before);
         assert_eq!(claims.path("d", &one), Claimed::Taken);
-        assert!(["a", "d"].iter().all(|taken| !claims.can_be_number(taken, Some(&one))));
-        assert!(claims.can_be_number("a.1", Some(&two)));
-        claims.number("a.1", Some(&one));
-        assert!(claims.can_be_number("a.1", Some(&one)) && !claims.can_be_number("a.1", Some(&two)));
-        claims.number("a.2", None);
-        assert!([None, Some(&one)].iter().all(|url| !claims.can_be_number("a.2", *url)));
+        assert!(["a", "d"].iter().all(|taken| !claims.can_be_number(taken, &one)));
+        assert!(claims.can_be_number("a.1", &two));
+        claims.number("a.1", &one);
+        assert!(claims.can_be_number("a.1", &one) && !claims.can_be_number("a.1", &two));
         assert_eq!(claims.path("a.1", &one), Claimed::Taken);
     }
 
@@ -295,12 +293,12 @@ mod tests {
             claims.respect(Box::new(Before(earlier, std::rc::Rc::clone(&confirmed))));
             assert_eq!((claims.path("before", &two), claims.path("before", &one)), (Claimed::Taken, Claimed::Now));
             assert_eq!(claims.directory("before"), Claimed::Taken);
-            assert!(!claims.can_be_number("dir", None) && claims.can_be_number("other", None));
+            assert!(!claims.can_be_number("dir", &two) && claims.can_be_number("other", &two));
             assert_eq!(claims.path("dir", &one), Claimed::Taken);
             assert!(confirmed.borrow().is_empty(), "it is known already");
             assert_eq!(claims.directory("dir"), Claimed::Now);
             confirmed.borrow_mut().clear();
-            claims.number("n.1", Some(&one));
+            claims.number("n.1", &one);
             assert_eq!(claims.path("n.1", &two), Claimed::Taken);
             assert_eq!(confirmed.borrow_mut().pop(), Some((claims.name("n.1"), NUMBERED)));
             assert_eq!((claims.path("new", &one), claims.path("new", &two)), (Claimed::Now, Claimed::Taken));

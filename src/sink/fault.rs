@@ -27,6 +27,12 @@ impl Fault {
         Fault { failure, errno: Some(errno) }
     }
 
+    /// Another process is writing `what`.
+    pub fn busy(what: &str) -> Fault {
+        let failure = Failure::local(format!("another process is writing {what}"));
+        Fault { failure, errno: Some(Errno::WOULDBLOCK) }
+    }
+
     /// Something other than the kernel is in the way.
     pub fn local(message: String) -> Fault {
         Fault { failure: Failure::local(message), errno: None }
@@ -40,6 +46,11 @@ impl Fault {
     /// Whether the disk takes nothing more: it, or the user's share of it, is full, or it is read-only.
     pub fn is_of_shut_disk(&self) -> bool {
         self.errno.is_some_and(|errno| is_full(errno) || errno == Errno::ROFS)
+    }
+
+    /// Whether another process is at it.
+    pub fn is_busy(&self) -> bool {
+        self.errno == Some(Errno::WOULDBLOCK)
     }
 
     /// Whether it is for want of what comes back as other transfers end.

@@ -17,6 +17,7 @@ use super::head::Head;
 use super::known::{self, Known};
 use super::name::Name;
 use super::part::{Part, adopt};
+use super::register::Numbering;
 use super::sidecar::{Origin, Resume, SideCar};
 use super::sys;
 use super::tree::{Flushing, Missing, Tree};
@@ -64,6 +65,8 @@ pub struct OutputFile {
     written: u64,
     /// What writes it once it is large.
     behind: Option<Behind>,
+    /// Where it gets another name when its own is taken.
+    pub numbering: Option<Numbering>,
     state: State,
 }
 
@@ -82,17 +85,17 @@ enum State {
 impl OutputFile {
     /// A file to become `name` in `tree`, made from `origin` if what is left of it may ever be continued. Opens nothing.
     pub fn new(tree: Rc<Tree>, name: Name, replace: Replace, origin: Option<Origin>) -> OutputFile {
-        let target = name.clone();
         OutputFile {
             tree,
+            target: name.clone(),
             name,
-            target,
             replace,
             origin,
             description: None,
             from: 0,
             written: 0,
             behind: None,
+            numbering: None,
             state: State::Closed,
         }
     }
@@ -121,7 +124,8 @@ impl OutputFile {
             Err(_) => return Ok(None),
             Ok(dir) => dir,
         };
-        let found = Part::find(&dir, self.name.file(), self.tree.ours(), self.origin.as_ref())?;
+        let find = |file: &OutputFile| Part::find(&dir, file.name.file(), file.tree.ours(), file.origin.as_ref());
+        let found = self.or_aside(find)?;
         Ok(found.map(|(part, resume)| {
             self.state = State::Found(part);
             resume
@@ -132,8 +136,7 @@ impl OutputFile {
     /// content-coded will not be continued.
     ///
     /// # Errors
-    /// The file system refuses, another process is writing it, or something that is not ours has the name of its
-    /// `.part`.
+    /// The file system refuses, another process is writing it, or something that is not ours has its `.part`.
     pub fn open(&mut self, head: &Head) -> Result<(), Fault> {
         let origin = self.origin.as_ref().filter(|_| !head.content_encoding);
         self.description = Some(origin.map_or_else(SideCar::of_nothing, |origin| SideCar::new(origin, head)));
@@ -159,8 +162,23 @@ impl OutputFile {
             },
             _ => {}
         }
-        self.state = State::Part(self.create_part(&dir)?);
+        self.state = State::Part(self.or_aside(|file| file.create_part(&dir))?);
         Ok(())
+    }
+
+    /// Tries again under a name that is nobody's, where it may have one, as long as another process is at its own.
+    fn or_aside<T>(&mut self, attempt: impl Fn(&OutputFile) -> Result<T, Fault>) -> Result<T, Fault> {
+        loop {
+            match (attempt(self), &self.numbering) {
+                (Err(fault), Some(numbering)) if fault.is_busy() => {
+                    let busy = std::mem::replace(&mut self.name, numbering.next()?);
+                    if self.target == busy {
+                        self.target = self.name.clone();
+                    }
+                }
+                (done, _) => return done,
+            }
+        }
     }
 
     fn create_part(&self, dir: &OwnedFd) -> Result<Part, Fault> {
@@ -178,7 +196,7 @@ impl OutputFile {
     /// # Errors
     /// The file system refuses.
     pub fn write(&mut self, data: &[u8]) -> Result<(), Fault> {
-        if let (None, State::Part(part), true) = (&self.behind, &self.state, self.is_large()) {
+        if let (None, State::Part(part), true) = (&self.behind, &self.state, self.written > SMALL) {
             self.behind = Behind::new(self.tree.writer(), part.file(), self.from + self.written);
         }
         let written = match &mut self.behind {
@@ -191,14 +209,10 @@ impl OutputFile {
         written.map_err(|errno| self.distrusted(errno))
     }
 
-    fn is_large(&self) -> bool {
-        self.written > SMALL
-    }
-
     /// Whether more may be appended in this turn, be it much: the disk keeps up.
     pub fn has_room(&self, for_many: bool) -> bool {
         let writer = self.tree.writer();
-        (!(for_many || self.is_large()) || writer.has_room()) && (self.behind.is_some() || writer.has_time())
+        (!(for_many || self.written > SMALL) || writer.has_room()) && (self.behind.is_some() || writer.has_time())
     }
 
     /// Whether all that was appended is written, or failed; if not, the writer's bell rings then.
@@ -316,7 +330,7 @@ impl OutputFile {
             match self.link(file) {
                 Ok(()) => return Ok(Published::Done),
                 Err(Errno::EXIST) => return Ok(Published::Exists),
-                Err(errno) if is_refusal(errno) => {
+                Err(errno) if sys::links_nothing(errno) => {
                     self.tree.give_up_unnamed();
                     self.state = State::Part(self.copy_to_part(file)?);
                 }
@@ -412,12 +426,6 @@ impl OutputFile {
         }
         Ok(part)
     }
-}
-
-/// Whether an error from naming an unnamed file says that this does not work here, not that no file would.
-fn is_refusal(errno: Errno) -> bool {
-    use Errno as E;
-    matches!(errno, E::NOENT | E::PERM | E::ACCESS | E::XDEV | E::OPNOTSUPP | E::INVAL | E::NOSYS | E::LOOP | E::MLINK)
 }
 
 #[cfg(test)]

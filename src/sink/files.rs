@@ -16,7 +16,7 @@ use super::file::{OutputFile, Published, Replace};
 use super::hash::Digest;
 use super::name::Name;
 use super::names;
-use super::register::{Holding, Present, Register, Renaming, exists, is_a_directory};
+use super::register::{Holding, Numbering, Present, Register, Renaming, exists, is_a_directory};
 use super::sidecar::Origin;
 use super::template::Template;
 use super::tree::{Flushing, Missing, Tree};
@@ -146,6 +146,11 @@ impl Files {
     pub fn body(&self, job: &Job, limit: Option<u64>, promises: Promises) -> Body {
         let path = job.destination.as_ref().and_then(|path| path.to_str()).unwrap_or_default();
         let name = Name::new(path.to_owned());
+        let numbering = (self.register.if_exists() == IfExists::Rename).then(|| Numbering {
+            register: Rc::clone(&self.register),
+            url: Digest::of(&job.identity()),
+            name: job.key.and_then(|key| self.register.unnumbered(path, key.name())).unwrap_or_else(|| name.clone()),
+        });
         let replace = match self.register.if_exists() {
             IfExists::Overwrite | IfExists::Update if self.tree().flushing() == Flushing::Durable => {
                 Replace::Reversibly
@@ -168,7 +173,8 @@ impl Files {
             request: Rc::clone(request),
             checksum: job.checksum.or(job.listed.as_deref().copied()),
         });
-        let file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
+        let mut file = OutputFile::new(Rc::clone(self.register.tree()), name, replace, origin);
+        file.numbering = numbering;
         let unless = asks.then(|| file.known(tagged.as_ref())).flatten();
         let promises = Promises { names: Rc::clone(&self.checksums), ..promises };
         let mut body = Body::new(Place::File(Box::new(file)), limit, promises);
@@ -213,7 +219,9 @@ impl Files {
             (_, IfExists::Skip) => Outcome::Skipped("a file of this name appeared meanwhile".into()),
             (_, IfExists::Fail | IfExists::Overwrite | IfExists::Update) => Outcome::Failed(exists(&name)),
             (_, IfExists::Rename) => {
-                file.retarget(self.register.next_number(&name, None)?);
+                if let Some(numbering) = &file.numbering {
+                    file.retarget(numbering.next()?);
+                }
                 return Ok(None);
             }
         };

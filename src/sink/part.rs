@@ -131,9 +131,9 @@ impl Part {
             Ok(None) => return Ok(None),
             Err(fault) => {
                 Part::tidy(dir, name, ours);
-                let is_in_the_way = fault.errno().is_none() && !is_gone(dir, &Part::name_of(name));
+                let is_none_of_ours = fault.errno().is_none() && !is_gone(dir, &Part::name_of(name));
                 // What else is in the way is found out when it is opened to be written.
-                return if is_in_the_way || fault.is_passing() { Err(fault) } else { Ok(None) };
+                return if is_none_of_ours || fault.is_busy() || fault.is_passing() { Err(fault) } else { Ok(None) };
             }
         };
         part.check(dir, ours, &stat)?;
@@ -153,6 +153,11 @@ impl Part {
             description.filter(|found| found.is_of(&birth))?.resume(origin?, size.ok()?)
         };
         Ok(resume().map(|resume| (part, resume)))
+    }
+
+    /// Whether another process is writing the partial file of `name`, as far as is known.
+    pub fn is_busy(dir: &OwnedFd, name: &str) -> bool {
+        Part::open(dir, Part::name_of(name)).is_err_and(|fault| fault.is_busy())
     }
 
     /// Whether it may be taken away: it is ours, and empty or described as such.
@@ -190,7 +195,7 @@ impl Part {
         match sys::lock(&file) {
             // File systems without locks are used without them.
             Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            Err(Errno::WOULDBLOCK) => return Err(Fault::local(format!("another process is writing {name}"))),
+            Err(Errno::WOULDBLOCK) => return Err(Fault::busy(&name)),
             Err(errno) => return Err(fault(errno)),
         }
         // Who held the lock until now may have published the file: then it is whole, and not to be touched.

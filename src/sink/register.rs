@@ -159,7 +159,7 @@ impl Register {
             (Ok(Present::Other), IfExists::Skip) => Claim::Skip("a file of this name exists".into()),
             (Ok(Present::Other), IfExists::Fail) => Claim::Refuse(exists(name)),
             (Ok(Present::Other), IfExists::Overwrite | IfExists::Update) => Claim::Fetch,
-            (Ok(Present::Other), IfExists::Rename) => match self.next_number(name, Some(url)) {
+            (Ok(Present::Other), IfExists::Rename) => match self.next_number(name, url) {
                 Ok(numbered) => {
                     *name = numbered;
                     Claim::Fetch
@@ -193,9 +193,10 @@ impl Register {
         }
     }
 
-    /// `stem.1.ext`, `stem.2.ext` …: one that nobody has claimed, or `url` as this, and that is not on disk, the first where no
-    /// number was left out. A look at a few is enough, however many there are.
-    pub fn next_number(&self, name: &Name, url: Option<&Digest>) -> Result<Name, Fault> {
+    /// `stem.1.ext`, `stem.2.ext` …: one that nobody has claimed, or `url` as this, that is not on disk and that no other
+    /// process is about to put there, the first where no number was left out. A look at a few is enough, however many
+    /// there are.
+    fn next_number(&self, name: &Name, url: &Digest) -> Result<Name, Fault> {
         let numbered = |number: u64| Name::new(names::suffixed(name.path(), &format!(".{number}")));
         let is_free = |number| {
             let name = numbered(number);
@@ -204,7 +205,7 @@ impl Register {
                 self.tidy(&name);
             }
             let can_be_had = self.claims.borrow().can_be_number(name.path(), url);
-            Ok(can_be_had && present == Present::Nothing && self.own(&name).is_none())
+            Ok(can_be_had && present == Present::Nothing && !self.is_busy(&name) && self.own(&name).is_none())
         };
         let (mut taken, mut free) = (0, 1);
         while !is_free(free)? {
@@ -220,6 +221,20 @@ impl Register {
         let name = numbered(free);
         self.claims.borrow_mut().number(name.path(), url);
         Ok(name)
+    }
+
+    /// `path` without the number that it was given, if it was: the name for which `name` stands.
+    pub fn unnumbered(&self, path: &str, name: u64) -> Option<Name> {
+        let without = |(at, _): (usize, &str)| {
+            let rest = path[at + 1..].trim_start_matches(|digit: char| digit.is_ascii_digit());
+            format!("{}{rest}", &path[..at])
+        };
+        path.match_indices('.').map(without).find(|path| self.name(path) == name).map(Name::new)
+    }
+
+    /// Whether another process is writing what is to have this name.
+    fn is_busy(&self, name: &Name) -> bool {
+        self.tree.directory(name.directory(), Missing::Report).is_ok_and(|dir| Part::is_busy(&dir, name.file()))
     }
 
     /// What has this name on disk.
@@ -265,6 +280,27 @@ pub fn exists(name: &Name) -> Failure {
     Failure::local(format!("{} exists", name.path()))
 }
 
+/// Gives a file another number, so that what is there already and this are both kept.
+#[derive(Debug)]
+pub struct Numbering {
+    /// Where it is taken.
+    pub register: Rc<Register>,
+    /// Who takes it.
+    pub url: Digest,
+    /// The name without one.
+    pub name: Name,
+}
+
+impl Numbering {
+    /// The name with the next number that is free.
+    ///
+    /// # Errors
+    /// Those of looking.
+    pub fn next(&self) -> Result<Name, Fault> {
+        self.register.next_number(&self.name, &self.url)
+    }
+}
+
 /// Takes the name that comes with a response.
 #[derive(Debug)]
 pub struct Renaming {
@@ -294,6 +330,9 @@ impl Renaming {
             }
             _ => own,
         };
+        if let Some(numbering) = &mut file.numbering {
+            numbering.name = name.clone();
+        }
         let claim = self.register.unless_present(&mut name, &self.url);
         file.retarget(name);
         claim

@@ -137,6 +137,12 @@ pub fn make_directories(path: &Path, made: impl Fn(&Path) -> Result<()>) -> Resu
     Ok(())
 }
 
+/// Whether an error from naming an unnamed file says that this does not work here, not that no file would.
+pub fn links_nothing(errno: Errno) -> bool {
+    use Errno as E;
+    matches!(errno, E::NOENT | E::PERM | E::ACCESS | E::XDEV | E::OPNOTSUPP | E::INVAL | E::NOSYS | E::LOOP | E::MLINK)
+}
+
 /// Gives the file `from` in `source` the further name `to` in `target`.
 pub fn link(source: impl AsFd, from: &str, target: impl AsFd, to: &str, flags: AtFlags) -> Result<()> {
     retry_on_intr(|| rustix::fs::linkat(&source, from, &target, to, flags))
