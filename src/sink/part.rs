@@ -5,12 +5,15 @@
 //! that came there in another way; one whose file has gone is taken away where it is met. Must not know what is asked of
 //! servers.
 
+mod replaced;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::{FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use self::replaced::Replaced;
 use super::fault::{Fault, lack};
 use super::file::{Published, Replace};
 use super::name::Name;
@@ -45,29 +48,6 @@ enum Before {
     Swapped(Replaced),
     /// Something that is gone.
     Lost,
-}
-
-/// What has the name of a partial file until it is known whether it is needed again.
-#[derive(Debug)]
-struct Replaced {
-    identity: (u64, u64),
-    /// It is locked like a partial file, so that no other process clears it as one. `None`: it is no file, or cannot be.
-    _held: Option<OwnedFd>,
-}
-
-impl Replaced {
-    /// What has the name `name`, of which this was found out, before it is replaced.
-    fn hold(dir: &OwnedFd, name: &str, stat: &Stat) -> Replaced {
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let opened = is_file.then(|| sys::open_to_lock(dir, name).ok()).flatten();
-        let held = opened.filter(|file| sys::lock(file).is_ok());
-        Replaced { identity: identity(stat), _held: held }
-    }
-
-    /// Whether it has the name `part`.
-    fn is_at(&self, dir: &OwnedFd, part: &str) -> bool {
-        sys::stat(dir, part).is_ok_and(|now| identity(&now) == self.identity)
-    }
 }
 
 /// What is there under the name of a partial file, ours now; `None`: it had another name, or none, before it could be
