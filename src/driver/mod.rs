@@ -205,6 +205,7 @@ impl Driver {
                 self.summed_up = true;
                 continue;
             }
+            self.sink.look_again();
             match self.engine.wait(self.deadline(), self.now) {
                 Ok(turn) => {
                     self.now = turn.now;

@@ -235,6 +235,13 @@ impl Sink {
         }
     }
 
+    /// Somebody may do something to the directories now: they are looked at again when they are used.
+    pub fn look_again(&self) {
+        if let Kind::Files(files) = &self.kind {
+            files.tree().look_again();
+        }
+    }
+
     /// Rings when the disk took what was waited for: [`Body::has_room`], [`Body::poll_settled`].
     pub fn bell(&self) -> Option<BorrowedFd<'_>> {
         let Kind::Files(files) = &self.kind else { return None };

@@ -367,6 +367,7 @@ fn a_given_name_makes_its_directories_and_a_bad_one_is_a_bad_line_everywhere() -
     told(body.write(b"data"))?;
     // Another program removes the directory while we hold it open.
     fs::remove_dir_all(dir.path().join("~root"))?;
+    files.look_again();
     assert_eq!(published(&mut files, body).0, Outcome::Ok);
     assert_eq!(fs::read(dir.path().join("~root/x/y.txt"))?, b"data");
     assert_eq!(files.filename(&job), Some(dir.path().join("~root/x/y.txt")));

@@ -30,6 +30,8 @@ pub struct Tree {
     absent: bool,
     /// Directories below it by relative path, the most recent first.
     recent: RefCell<VecDeque<Kept>>,
+    /// Turns so far, in each of which one look at a directory is enough.
+    turn: Cell<u64>,
     linking: Cell<Linking>,
     partials: Cell<Partials>,
     flushing: Flushing,
@@ -47,6 +49,8 @@ struct Kept {
     fd: Rc<OwnedFd>,
     /// What it is known by at its path.
     identity: (u64, u64),
+    /// The turn in which it was last seen there.
+    seen: u64,
 }
 
 /// When data count as written, from the earliest on.
@@ -123,6 +127,7 @@ impl Tree {
             root: Rc::new(root),
             absent: false,
             recent: RefCell::new(VecDeque::with_capacity(RECENT)),
+            turn: Cell::new(0),
             linking: Cell::new(linking),
             partials: Cell::new(partials),
             flushing,
@@ -154,14 +159,15 @@ impl Tree {
         if path.is_empty() {
             return Ok(Rc::clone(&self.root));
         }
-        let mut recent = self.recent.borrow_mut();
+        let (mut recent, turn) = (self.recent.borrow_mut(), self.turn.get());
+        // Another may have its path by now, or none: nothing is to be put where it went.
+        let is_there = |kept: &Kept| sys::stat(&*self.root, path).is_ok_and(|now| sys::identity(&now) == kept.identity);
         if let Some(at) = recent.iter().position(|kept| kept.path == path)
             && let Some(found) = recent.remove(at)
-            // Another may have its path by now, or none: nothing is to be put where it went.
-            && sys::stat(&*self.root, path).is_ok_and(|now| sys::identity(&now) == found.identity)
+            && (found.seen == turn || is_there(&found))
         {
             let fd = Rc::clone(&found.fd);
-            recent.push_front(found);
+            recent.push_front(Kept { seen: turn, ..found });
             return Ok(fd);
         }
         let mut dir = Rc::clone(&self.root);
@@ -170,8 +176,13 @@ impl Tree {
         }
         recent.truncate(RECENT - 1);
         let identity = sys::identity(&sys::stat_open(&*dir)?);
-        recent.push_front(Kept { path: path.to_owned(), fd: Rc::clone(&dir), identity });
+        recent.push_front(Kept { path: path.to_owned(), fd: Rc::clone(&dir), identity, seen: turn });
         Ok(dir)
+    }
+
+    /// Time passes: what was seen before it may be elsewhere by now.
+    pub fn look_again(&self) {
+        self.turn.update(|turn| turn + 1);
     }
 
     /// One component further down.
@@ -287,6 +298,7 @@ mod tests {
             let before = tree.directory("a/b", Missing::Make)?;
             assert!(Rc::ptr_eq(&before, &tree.directory("a/b", Missing::Make)?), "it is kept");
             std::fs::rename(dir.path().join(moved), archive.path().join(at.to_string()))?;
+            tree.look_again();
             assert_eq!(tree.directory("a/b", Missing::Report).err(), Some(Errno::NOENT));
             let after = tree.directory("a/b", Missing::Make)?;
             assert!(sys::is_at(&tree.root, "a/b", &after), "{moved}");
@@ -294,6 +306,7 @@ mod tests {
         symlink(archive.path().join("0"), dir.path().join("link"))?;
         std::fs::rename(dir.path().join("a"), archive.path().join("a"))?;
         std::fs::rename(dir.path().join("link"), dir.path().join("a"))?;
+        tree.look_again();
         assert_eq!(tree.directory("a/b", Missing::Make).err(), Some(Errno::NOTDIR));
         Ok(())
     }
